@@ -1,0 +1,1 @@
+"""What is alive: the rules of sessions, characters and providers, and the hosts they live in."""

@@ -1,0 +1,83 @@
+"""What a host has to say to one gateway, until the gateway takes it.
+
+A gateway has at most one `submit` and one `poll` under way. Whatever a cycle of the host produced leaves with the answer
+to the submit that was in it, else with the waiting poll. Each taking is numbered from 1, so that the gateway can put the
+two in order again. A gateway that takes nothing for too long, or lets too much pile up, is given up: its mailbox closes,
+and its next call is refused, whereupon it starts over under a new name (see `gateway.link`).
+
+Invariant: messages are taken in the order in which they were put, each once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from undying.protocol.link import Batch, Opened, ToGateway, pack_messages
+
+BYTES_MAX: Final = 64 << 20
+IDLE_S_MAX: Final = 45.0
+POLL_S: Final = 20.0
+
+
+class Mailbox:
+    """The messages for one gateway. `now` values are seconds of the loop's clock."""
+
+    def __init__(self, gateway: str, now: float) -> None:
+        self.gateway = gateway
+        self.streams: dict[str, None] = {}
+        self._messages: list[ToGateway] = []
+        self._bytes = 0
+        self._number = 0
+        self._poll: asyncio.Future[None] | None = None
+        self._used = now
+
+    def put(self, message: ToGateway) -> None:
+        """Add a message. Wakes nobody, see `wake_poll`."""
+        self._messages.append(message)
+        self._bytes += _size(message)
+
+    def take(self, now: float) -> tuple[int, bytes]:
+        """Take all messages: the number of this taking, and the packed messages."""
+        self._used = now
+        self._number += 1
+        messages, self._messages, self._bytes = self._messages, [], 0
+        return self._number, pack_messages(messages)
+
+    def wake_poll(self) -> None:
+        """Let the waiting poll, if there is one, take what is here, if there is something."""
+        if self._messages and self._poll is not None and not self._poll.done():
+            self._poll.set_result(None)
+
+    def release(self) -> None:
+        """End the waiting poll whatever there is to take."""
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(None)
+
+    async def wait(self) -> None:
+        """Wait, up to `POLL_S`, until there is something to take that no submit takes."""
+        self.release()
+        if self._messages:
+            return
+        self._poll = poll = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait_for(poll, POLL_S)
+        except TimeoutError:
+            return
+
+    def precedes(self, gateway: str) -> bool:
+        """Tell whether a link of this name comes after this one: names are `<gateway>/<its life>/<number of the link>`."""
+        mine, other = self.gateway.split("/"), gateway.split("/")
+        return mine[0] == other[0] and (mine[1] != other[1] or int(mine[2]) < int(other[2]))
+
+    def given_up(self, now: float) -> bool:
+        """Tell whether the gateway has to start over."""
+        return self._bytes > BYTES_MAX or now - self._used > IDLE_S_MAX
+
+
+def _size(message: ToGateway) -> int:
+    if isinstance(message, Batch):
+        return len(message.body) + 64
+    if isinstance(message, Opened):
+        return len(message.state) + sum(len(batch.body) for batch in message.batches) + 64
+    return 128

@@ -1,0 +1,134 @@
+"""When an entity's state is saved: every so many events, and at most so many seconds after a change.
+
+The state is dumped between two cycles of the host, when it is settled, so at a position that is in the journal; writing
+goes on beside the cycles. The journal is trimmed only behind the oldest of `KEEP` checkpoints, so that a damaged one
+always has an older one with the whole journal behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from actors.answers import pack_records
+from actors.incarnation import Incarnation
+from persistence.checkpoint import Checkpoint, seal
+from persistence.store import Entry, SavedCheckpoint, Store, StoreError
+from undying.resilience.tasks import vital
+
+log = structlog.get_logger()
+
+SPACING_S: Final = 5.0
+"""Seconds between two checkpoints of an entity that is busy: 500 events are one second of a table under full load, and a
+dump costs as much as 100 ops. What it adds to a rehydrate is at most these seconds' events."""
+
+KEEP: Final = 3
+"""How many checkpoints of an entity are kept."""
+
+
+@dataclass(slots=True)
+class _Watched:
+    life: Incarnation[Any, Any]
+    events: int = 0
+    dirty_since_s: float | None = None
+    begun_s: float = -SPACING_S
+    task: asyncio.Task[None] | None = None
+
+
+class Saver:
+    """The checkpoints of one host's entities."""
+
+    def __init__(self, store: Store, every_events: int, within_s: float, now_ms: Callable[[], int]) -> None:
+        self._store = store
+        self._every_events = every_events
+        self._within_s = within_s
+        self._now_ms = now_ms
+        self._watched: dict[str, _Watched] = {}
+        self._full: dict[str, _Watched] = {}
+
+    def follow(self, life: Incarnation[Any, Any]) -> None:
+        """Take care of an entity from its activation on."""
+        events = sum(entry.position.seq - entry.first + 1 for entry in life.tail)
+        self._watched[life.stream] = _Watched(life, events)
+
+    def forget(self, stream: str) -> None:
+        """Take no more care of a lost entity. A write under way goes on: what it writes is true."""
+        self._watched.pop(stream, None)
+        self._full.pop(stream, None)
+
+    def count(self, life: Incarnation[Any, Any], entry: Entry, now_s: float) -> None:
+        """Note a commit."""
+        watched = self._watched[life.stream]
+        watched.events += entry.position.seq - entry.first + 1
+        if watched.dirty_since_s is None:
+            watched.dirty_since_s = now_s
+        if watched.events >= self._every_events:
+            self._full[life.stream] = watched
+
+    def any_due(self, now_s: float) -> bool:
+        """Tell whether an entity has been without a checkpoint for too long since it changed."""
+        return any(self._overdue(watched, now_s) for watched in self._watched.values())
+
+    def begin_full(self, now_s: float) -> None:
+        """Begin to save what has `every_events` new events, no more often than `SPACING_S`. Only between cycles."""
+        for stream, watched in list(self._full.items()):
+            if watched.task is None and now_s - watched.begun_s >= SPACING_S:
+                del self._full[stream]
+                self._begin(watched, now_s)
+
+    def begin_due(self, now_s: float) -> None:
+        """Begin to save what is overdue. Only between cycles."""
+        for watched in self._watched.values():
+            if self._overdue(watched, now_s):
+                self._begin(watched, now_s)
+
+    async def save(self, life: Incarnation[Any, Any]) -> None:
+        """Save one entity now, if it changed since its last checkpoint. Only while no op is taken. Raises StoreError."""
+        watched = self._watched.get(life.stream)
+        if watched is None:
+            return
+        if watched.task is not None:
+            await watched.task
+        if watched.dirty_since_s is not None:
+            await self._write(watched, self._dump(watched))
+
+    def _overdue(self, watched: _Watched, now_s: float) -> bool:
+        since = watched.dirty_since_s
+        return since is not None and now_s - since >= self._within_s and watched.task is None
+
+    def _begin(self, watched: _Watched, now_s: float) -> None:
+        watched.begun_s = now_s
+        watched.task = vital(self._write_beside(watched, self._dump(watched)), f"saving {watched.life.stream}")
+
+    def _dump(self, watched: _Watched) -> SavedCheckpoint:
+        life = watched.life
+        watched.events, watched.dirty_since_s = 0, None
+        return seal(
+            Checkpoint(
+                stream=life.stream,
+                position=life.position,
+                schema=life.rules.schema,
+                at_ms=self._now_ms(),
+                state=life.rules.dump(life.state),
+                answers=pack_records(life.answers.records()),
+            )
+        )
+
+    async def _write_beside(self, watched: _Watched, sealed: SavedCheckpoint) -> None:
+        try:
+            await self._write(watched, sealed)
+        except StoreError as failure:
+            # Nothing is lost, the journal has it all; the next change makes it due again.
+            log.warning("checkpoint not written", stream=watched.life.stream, reason=str(failure))
+        finally:
+            watched.task = None
+
+    async def _write(self, watched: _Watched, sealed: SavedCheckpoint) -> None:
+        stream = watched.life.stream
+        oldest = await self._store.put_checkpoint(stream, sealed, KEEP)
+        if oldest is not None:
+            await self._store.trim(stream, oldest)

@@ -1,0 +1,1 @@
+"""Where clients connect: sockets in, batches to hosts, events out."""

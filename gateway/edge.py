@@ -1,0 +1,102 @@
+"""The HTTP/1.1 side of a TCP connection, bounded in number, in time and in size.
+
+uvicorn waits for a request as long as the client likes and reads heads of any length. Here a request, its body included,
+arrives within `request_s` seconds or the connection is closed; a head that is not complete after `head_max` bytes is
+answered with 400; a connection beyond `connections_max` (WebSockets counted in) is cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from undying.protocol.codec import encode
+from undying.protocol.errors import Code, Failure
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBounds:
+    """Bounds of every HTTP connection: a count, seconds, bytes."""
+
+    connections_max: int
+    request_s: float = 10.0
+    head_max: int = 32 * 1024
+
+    def protocol_class(self) -> type[asyncio.Protocol]:
+        """Return what uvicorn's `Config(http=…)` takes and calls for each connection."""
+        return cast(type[asyncio.Protocol], partial(BoundedHttp, self))
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """uvicorn's protocol with a deadline for each request and a bound on its head."""
+
+    def __init__(self, bounds: HttpBounds, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._bounds = bounds
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes: int | None = 0  # None: the head is complete, or no request is under way
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        if len(self.connections) > self._bounds.connections_max:
+            transport.abort()
+            return
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop waiting."""
+        self._request_complete()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse, then look at how long the head has become."""
+        if self._head_bytes is not None:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes is not None and self._head_bytes > self._bounds.head_max and not self.transport.is_closing():
+            self.send_400_response("the head of the request is too long")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over; its deadlines are the WebSocket's from here."""
+        self._request_complete()
+        super().handle_websocket_upgrade()
+
+    def on_message_begin(self) -> None:
+        """Begin a request; on a kept connection its time starts now."""
+        super().on_message_begin()
+        self._expect_request()
+
+    def on_headers_complete(self) -> None:
+        """Stop counting the head."""
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stop the clock: the rest takes as long as we take."""
+        self._request_complete()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP with an error object, and close."""
+        body = encode(Failure(Code.BAD_FRAME, msg).to_wire(), "json")
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        self.transport.close()
+
+    def _expect_request(self) -> None:
+        if self._deadline is None:
+            self._head_bytes = 0
+            late: Callable[[], None] = self.transport.abort
+            self._deadline = self.loop.call_later(self._bounds.request_s, late)
+
+    def _request_complete(self) -> None:
+        self._head_bytes = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

@@ -1,0 +1,1 @@
+"""Journals and checkpoints: what is left when a process is not."""

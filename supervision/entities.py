@@ -1,0 +1,249 @@
+"""The supervisor of one kind of entity: answers `locate`, and brings back what died.
+
+The decisions are the table's (`entity_table`); this is its shell. Whatever takes time is a task of its own, and its
+outcome comes back as an event, so one slow host holds up nobody but its own entities.
+
+Started again, it asks the living hosts what they hold and takes that over as it is; what was placed on a host that has
+died meanwhile (the hosts supervisor remembers) it restarts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import random
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, assert_never
+
+from actors.runtime import CallLost, Exit, Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
+from supervision.adoption import ADOPT_S, HOST, living_processes
+from supervision.entity_events import (
+    Activate,
+    Activated,
+    Answer,
+    Asked,
+    Crashed,
+    Due,
+    Event,
+    Expired,
+    Home,
+    HostGone,
+    Instruction,
+    NotActivated,
+    Pause,
+    Refuse,
+    Watch,
+)
+from supervision.entity_table import EntityTable
+from supervision.hosts import NAME as HOSTS
+from supervision.reach import Reach
+from supervision.spec import ChildSpec
+from undying.protocol.data import JsonObject
+from undying.protocol.errors import Code, UndyingError, error
+from undying.protocol.ids import Kind, split_stream
+
+_log = logging.getLogger(__name__)
+
+ENTITY: Final = ChildSpec("entity", Program(HOST))
+"""The policy for entities: always restarted, 10 restarts in 60 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class EntitySettings:
+    """`locate_s` bounds how long a caller waits, `activate_s` how long a host may take to bring an entity to life."""
+
+    policy: ChildSpec = field(default_factory=lambda: ENTITY)
+    locate_s: float = 8.0
+    activate_s: float = 30.0
+
+
+class EntitySupervisor:
+    """The programs `sessions`, `characters` and `providers`. `clock` gives seconds that never go back."""
+
+    def __init__(
+        self, kind: Kind, settings: EntitySettings, inside: Inside, rng: random.Random, clock: Callable[[], float]
+    ) -> None:
+        self._kind = kind
+        self._settings = settings
+        self._inside = inside
+        self._clock = clock
+        self._table = EntityTable(settings.policy, rng)
+        self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s)
+        self._refs: dict[str, Ref] = {}
+        self._watched: set[str] = set()
+        self._asking: dict[int, asyncio.Future[str]] = {}
+        self._tickets = itertools.count(1)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def start(self) -> None:
+        """Adopt what lives; what died unseen is looked for in the background."""
+        self._tasks.update(await living_processes(self._inside.runtime, self._adopt, within_s=ADOPT_S))
+        self._do(self._recover())
+
+    async def stop(self) -> None:
+        """Restart nothing any more. The hosts end with the hosts supervisor."""
+        for task in list(self._tasks):
+            task.cancel()
+        for waiting in self._asking.values():
+            if not waiting.done():
+                waiting.set_exception(error(Code.DRAINING, "the server is going down"))
+
+    async def locate(self, stream: str, create: bool = False, avoid: str = "", near: str = "") -> str:
+        """Return the name of the host in which an entity is live, see `Locator.locate`.
+
+        Raises UndyingError: NOT_FOUND, QUARANTINED, DATABASE_UNAVAILABLE, DATA_DAMAGED, OVERLOADED, UNAVAILABLE, and
+        BAD_ARGS for a stream that is not of this kind.
+        """
+        try:
+            kind, _ = split_stream(stream)
+        except ValueError as bad:
+            raise error(Code.BAD_ARGS, str(bad)) from bad
+        if kind is not self._kind:
+            raise error(Code.BAD_ARGS, f"{self._inside.name} holds no {kind.value}", stream=stream)
+        ticket = next(self._tickets)
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asking[ticket] = answer
+        try:
+            self._handle(Asked(ticket, stream, create, avoid, near))
+            async with asyncio.timeout(self._settings.locate_s):
+                return await answer
+        except TimeoutError:
+            raise error(Code.UNAVAILABLE, f"{stream} was not back in time", stream=stream) from None
+        finally:
+            del self._asking[ticket]
+            self._handle(Expired(stream, ticket))
+
+    async def status(self) -> list[JsonObject]:
+        """Return a row per entity. `ended_ago_ms`: how long ago its last ending was noticed; None when it never ended."""
+        rows: list[JsonObject] = []
+        for entity in self._table.entities.values():
+            home = entity.home
+            row: JsonObject = {"id": entity.stream, "kind": self._kind.value, "state": entity.state}
+            row |= {"pid": home.pid if home else None, "node": home.node if home else None, "host": home.host if home else None}
+            row |= {"epoch": home.epoch if home else None, "restarts": entity.history.total, "parent": self._inside.name}
+            last = entity.history.last()
+            row["ended_ago_ms"] = None if last is None else round((self._clock() - last.at_s) * 1000, 3)
+            if entity.failure is not None:
+                row["reason"] = entity.failure.message
+            rows.append(row)
+        return rows
+
+    async def history(self, stream: str) -> list[JsonObject]:
+        """Return an entity's endings, latest first. Raises UndyingError NOT_FOUND when it is not in the table."""
+        entity = self._table.entities.get(stream)
+        if entity is None:
+            raise error(Code.NOT_FOUND, f"{stream} is not live here", stream=stream)
+        return entity.history.rows(self._clock())
+
+    def _handle(self, event: Event) -> None:
+        for instruction in self._table.handle(event, self._clock()):
+            self._carry_out(instruction)
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        match instruction:
+            case Activate():
+                self._do(self._activate(instruction))
+            case Pause():
+                self._do(self._pause(instruction))
+            case Watch(host):
+                if host not in self._watched:
+                    self._watched.add(host)
+                    self._do(self._watch(host))
+            case Answer(ticket, host):
+                self._settle(ticket, host)
+            case Refuse(ticket, failure):
+                self._settle(ticket, UndyingError(failure))
+            case _:
+                assert_never(instruction)
+
+    def _settle(self, ticket: int, answer: str | UndyingError) -> None:
+        waiting = self._asking.get(ticket)
+        if waiting is None or waiting.done():
+            return
+        if isinstance(answer, str):
+            waiting.set_result(answer)
+        else:
+            waiting.set_exception(answer)
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pause(self, pause: Pause) -> None:
+        await asyncio.sleep(pause.after_s)
+        self._handle(Due(pause.stream, pause.attempt))
+
+    async def _watch(self, host: str) -> None:
+        ref = self._refs.get(host) or await self._inside.runtime.find(host)
+        exit_ = Exit("killed", "gone before it was watched") if ref is None else await ref.watch()
+        self._watched.discard(host)
+        self._refs.pop(host, None)
+        _log.info("host %s is gone: %s %s", host, exit_.reason, exit_.detail)
+        self._handle(HostGone(host, exit_))
+
+    async def _activate(self, wanted: Activate) -> None:
+        try:
+            async with asyncio.timeout(self._settings.activate_s):
+                event = await self._try_to_activate(wanted)
+        except TimeoutError:
+            host = wanted.on.host if wanted.on else ""
+            event = Crashed(wanted.stream, wanted.attempt, host, Exit("killed", "activation took too long"), guilty=True)
+        if isinstance(event, NotActivated) and event.failure.code is Code.NOT_FOUND:
+            self._do(self._release(wanted.stream))
+        self._handle(event)
+
+    async def _try_to_activate(self, wanted: Activate) -> Event:
+        stream, attempt, host = wanted.stream, wanted.attempt, ""
+        try:
+            place = await self._place_of(wanted)
+            host = place["host"]
+            ref = self._refs.get(host) or await self._inside.runtime.find(host)
+            if ref is None:
+                return Crashed(stream, attempt, host, Exit("killed", "gone before it was used"), guilty=False)
+            epoch, _ = await ref.call("activate", stream, wanted.create)
+            self._refs[host] = ref
+            return Activated(stream, attempt, Home(host, place["pid"], place["node"], epoch))
+        except UndyingError as refused:
+            return NotActivated(stream, attempt, refused.failure)
+        except ProcessDied as died:
+            return Crashed(stream, attempt, host, Exit("killed", str(died)), guilty=True)
+        except CallLost as lost:
+            return Crashed(stream, attempt, host, Exit("killed", str(lost)), guilty=False)
+        except ProgramFailed as failed:
+            return Crashed(stream, attempt, host, Exit("failed", str(failed)), guilty=True)
+
+    async def _place_of(self, wanted: Activate) -> Mapping[str, Any]:
+        if wanted.on is not None:
+            return {"host": wanted.on.host, "pid": wanted.on.pid, "node": wanted.on.node}
+        place: Mapping[str, Any] = await self._hosts.call("acquire", wanted.stream, wanted.avoid, wanted.near, wanted.suspect)
+        return place
+
+    async def _release(self, stream: str) -> None:
+        try:
+            placements: Mapping[str, str] = await self._hosts.call("placements")
+            if stream in placements and stream not in self._table.entities:
+                await self._hosts.call("release", stream, placements[stream])
+        except (RuntimeFault, UndyingError) as problem:
+            _log.info("the place of %s stays taken: %s", stream, problem)
+
+    async def _adopt(self, ref: Ref, info: ProcessInfo) -> None:
+        if info.program != HOST:
+            return
+        for row in await ref.call("status"):
+            if split_stream(row["id"])[0] is self._kind:
+                self._refs[ref.name] = ref
+                self._handle(Activated(row["id"], 0, Home(ref.name, info.pid, info.node, row["epoch"])))
+
+    async def _recover(self) -> None:
+        """Restart what was on a host that died while nobody of this kind was watching."""
+        try:
+            placements: Mapping[str, str] = await self._hosts.call("placements")
+        except (RuntimeFault, UndyingError) as problem:
+            _log.warning("no list of placements: %s", problem)
+            return
+        for stream, host in placements.items():
+            if split_stream(stream)[0] is self._kind and stream not in self._table.entities:
+                self._handle(Crashed(stream, 0, host, Exit("killed", "died while its supervisor was away"), guilty=True))

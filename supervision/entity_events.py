@@ -1,0 +1,134 @@
+"""What `entity_table` is told (events) and what it wants done (instructions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from actors.runtime import Exit
+from undying.protocol.errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where an incarnation lives."""
+
+    host: str
+    pid: int
+    node: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody wants to know where an entity is; `ticket` tells who. The rest as in `locate`."""
+
+    ticket: int
+    stream: str
+    create: bool = False
+    avoid: str = ""
+    near: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Activated:
+    """An activation succeeded, or (attempt 0) a living entity was found."""
+
+    stream: str
+    attempt: int
+    home: Home
+
+
+@dataclass(frozen=True, slots=True)
+class NotActivated:
+    """An activation was refused, for a reason that is in the taxonomy."""
+
+    stream: str
+    attempt: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Crashed:
+    """An activation ended with its host, or (attempt 0) an entity is known to have been on a host that died."""
+
+    stream: str
+    attempt: int
+    host: str
+    exit: Exit
+    guilty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostGone:
+    """A host ended."""
+
+    host: str
+    exit: Exit
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A pause is over."""
+
+    stream: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """Who asked waits no longer."""
+
+    stream: str
+    ticket: int
+
+
+Event: TypeAlias = Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Bring an entity to life: where it is said to live (`on`), or on a host that the hosts supervisor gives."""
+
+    stream: str
+    attempt: int
+    create: bool
+    on: Home | None
+    avoid: str
+    near: str
+    suspect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Send `Due` after so many seconds."""
+
+    stream: str
+    attempt: int
+    after_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Send `HostGone` when this host ends, if that is not being done already."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tell who asked: the entity is live on this host."""
+
+    ticket: int
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Tell who asked: it can't be had."""
+
+    ticket: int
+    failure: Failure
+
+
+Instruction: TypeAlias = Activate | Pause | Watch | Answer | Refuse

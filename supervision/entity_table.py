@@ -1,0 +1,212 @@
+"""The entities of one supervisor as a state machine: events in, instructions out, no task, no clock, no runtime.
+
+    (asked) ─▶ starting ─activated▶ live ─host gone▶ restarting ─activated▶ live
+                  │                                      │ too often ─▶ quarantined
+                  └─ refused ─▶ forgotten, or failed     └─ data damaged ─▶ failed
+
+Every activation has a number (`attempt`); an outcome with an older number than the entity's is of no interest any more.
+Those who ask while an activation is under way wait for that one: there is never more than one per entity.
+
+Invariants: an entity that is starting or restarting has an activation or a pause under way; one that is live has a host
+and nobody waits for it, unless it is being checked because somebody saw it fail there.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias, assert_never
+
+from actors.runtime import Exit
+from supervision.entity_events import (
+    Activate,
+    Activated,
+    Answer,
+    Asked,
+    Crashed,
+    Due,
+    Event,
+    Expired,
+    Home,
+    HostGone,
+    Instruction,
+    NotActivated,
+    Pause,
+    Refuse,
+    Watch,
+)
+from supervision.history import Ended, History
+from supervision.policy import Escalate, GiveUp, RestartAfter, decide
+from supervision.spec import ChildSpec
+from undying.protocol.errors import Code, Failure
+
+WAITERS_MAX: Final = 1024
+"""Callers that may wait for one entity; the next one is refused with OVERLOADED."""
+FAILED_S: Final = 10.0
+"""Seconds that a failed entity is left alone; who asks meanwhile gets the failure again."""
+
+State: TypeAlias = Literal["starting", "live", "restarting", "quarantined", "failed"]
+
+
+@dataclass(slots=True)
+class Entity:
+    """One entity. `created` says that it was live once, so it is brought back unasked; `suspect` that its host died."""
+
+    stream: str
+    state: State = "starting"
+    attempt: int = 0
+    home: Home | None = None
+    waiting: dict[int, Asked] = field(default_factory=dict)
+    create: bool = False
+    created: bool = False
+    suspect: bool = False
+    avoid: str = ""
+    near: str = ""
+    tries: int = 0
+    failure: Failure | None = None
+    retry_at: float = 0.0
+    history: History = field(default_factory=History)
+
+
+class EntityTable:
+    """The one place that changes entities. `spec` holds the restart policy for each of them."""
+
+    def __init__(self, spec: ChildSpec, rng: random.Random) -> None:
+        self.entities: dict[str, Entity] = {}
+        self._spec = spec
+        self._rng = rng
+
+    def handle(self, event: Event, now: float) -> list[Instruction]:
+        """Take an event in at `now` (seconds) and return what is to be done, in order."""
+        if isinstance(event, Asked):
+            return self._asked(event, now)
+        if isinstance(event, HostGone):
+            return self._host_gone(event, now)
+        if isinstance(event, Activated):
+            return self._activated(event)
+        if isinstance(event, Crashed):
+            return self._crashed(event, now)
+        entity = self.entities.get(event.stream)
+        if isinstance(event, Expired):
+            if entity is not None:
+                entity.waiting.pop(event.ticket, None)
+            return []
+        if entity is None or event.attempt != entity.attempt:
+            return []
+        if isinstance(event, NotActivated):
+            return self._refused(entity, event.failure, now)
+        if isinstance(event, Due):
+            return [self._activate(entity)]
+        assert_never(event)
+
+    def _asked(self, asked: Asked, now: float) -> list[Instruction]:
+        entity = self.entities.get(asked.stream)
+        if entity is None:
+            entity = self.entities[asked.stream] = Entity(asked.stream)
+            return self._begin(entity, asked)
+        if entity.state in ("quarantined", "failed"):
+            if entity.state == "failed" and now >= entity.retry_at:
+                return self._begin(entity, asked)
+            assert entity.failure is not None
+            return [Refuse(asked.ticket, entity.failure)]
+        if entity.state == "live" and entity.home is not None and not entity.waiting:
+            if entity.home.host != asked.avoid:
+                return [Answer(asked.ticket, entity.home.host)]
+            entity.waiting[asked.ticket] = asked
+            return [self._activate(entity, on=entity.home)]  # it may be well, or the news of its death is on the way
+        if len(entity.waiting) >= WAITERS_MAX:
+            return [Refuse(asked.ticket, Failure(Code.OVERLOADED, "too many wait for it", {"stream": asked.stream}))]
+        entity.waiting[asked.ticket] = asked
+        return []
+
+    def _begin(self, entity: Entity, asked: Asked) -> list[Instruction]:
+        entity.state, entity.failure = "starting", None
+        entity.avoid, entity.near = asked.avoid, asked.near
+        entity.waiting[asked.ticket] = asked
+        return [self._activate(entity)]
+
+    def _activate(self, entity: Entity, on: Home | None = None) -> Activate:
+        entity.attempt += 1
+        entity.create = any(asked.create for asked in entity.waiting.values())
+        return Activate(entity.stream, entity.attempt, entity.create, on, entity.avoid, entity.near, entity.suspect)
+
+    def _activated(self, event: Activated) -> list[Instruction]:
+        entity = self.entities.get(event.stream)
+        if entity is None and event.attempt == 0:
+            entity = self.entities[event.stream] = Entity(event.stream)
+        if entity is None or event.attempt != entity.attempt:
+            return []
+        entity.state, entity.home, entity.created, entity.tries = "live", event.home, True, 0
+        entity.suspect = False
+        answers = [Answer(ticket, event.home.host) for ticket in entity.waiting]
+        entity.waiting.clear()
+        return [*answers, Watch(event.home.host)]
+
+    def _refused(self, entity: Entity, failure: Failure, now: float) -> list[Instruction]:
+        if failure.code is Code.NOT_FOUND:
+            return self._not_found(entity, failure)
+        refusals = self._refuse_all(entity, failure)
+        if failure.row.recoverable and entity.created:
+            entity.tries += 1
+            return [*refusals, self._pause(entity, self._spec.backoff.delay(entity.tries, self._rng))]
+        if failure.row.recoverable:
+            del self.entities[entity.stream]
+            return refusals
+        entity.state, entity.home, entity.failure, entity.retry_at = "failed", None, failure, now + FAILED_S
+        return refusals
+
+    def _not_found(self, entity: Entity, failure: Failure) -> list[Instruction]:
+        if entity.create or not any(asked.create for asked in entity.waiting.values()):
+            del self.entities[entity.stream]
+            return self._refuse_all(entity, failure)
+        # Somebody who may create it asked after the activation had begun without.
+        denied = [ticket for ticket, asked in entity.waiting.items() if not asked.create]
+        for ticket in denied:
+            del entity.waiting[ticket]
+        return [*(Refuse(ticket, failure) for ticket in denied), self._activate(entity)]
+
+    def _crashed(self, event: Crashed, now: float) -> list[Instruction]:
+        entity = self.entities.get(event.stream)
+        if entity is None and event.attempt == 0:
+            entity = self.entities[event.stream] = Entity(event.stream, created=True)
+        if entity is None or event.attempt != entity.attempt:
+            return []
+        return self._restart(entity, event.host, event.exit, now, guilty=event.guilty)
+
+    def _host_gone(self, gone: HostGone, now: float) -> list[Instruction]:
+        instructions: list[Instruction] = []
+        for entity in list(self.entities.values()):
+            if entity.state == "live" and entity.home is not None and entity.home.host == gone.host:
+                guilty = gone.exit.reason != "stopped"
+                instructions += self._restart(entity, gone.host, gone.exit, now, guilty=guilty)
+        return instructions
+
+    def _restart(self, entity: Entity, host: str, exit_: Exit, now: float, *, guilty: bool) -> list[Instruction]:
+        verdict = decide(self._spec, entity.history, exit_, now, self._rng)
+        entity.history.add(Ended(now, host, exit_))
+        entity.avoid, entity.home = host, None
+        entity.suspect = entity.suspect or guilty
+        if isinstance(verdict, RestartAfter):
+            if verdict.after_s > 0:
+                return [self._pause(entity, verdict.after_s)]
+            entity.state = "restarting"
+            return [self._activate(entity)]
+        if isinstance(verdict, Escalate):
+            facts = Failure(Code.QUARANTINED, f"{entity.stream} failed too often: {verdict.reason}", {"stream": entity.stream})
+            entity.state, entity.failure = "quarantined", facts
+            entity.attempt += 1
+            return self._refuse_all(entity, facts)
+        if isinstance(verdict, GiveUp):
+            del self.entities[entity.stream]
+            return self._refuse_all(entity, Failure(Code.UNAVAILABLE, verdict.reason, {"stream": entity.stream}))
+        assert_never(verdict)
+
+    def _pause(self, entity: Entity, after_s: float) -> Pause:
+        entity.state = "restarting"
+        entity.attempt += 1
+        return Pause(entity.stream, entity.attempt, after_s)
+
+    def _refuse_all(self, entity: Entity, failure: Failure) -> list[Instruction]:
+        tickets = list(entity.waiting)
+        entity.waiting.clear()
+        return [Refuse(ticket, failure) for ticket in tickets]

@@ -1,0 +1,266 @@
+"""The hosts supervisor: owns every process that is not a supervisor, and decides which entity lives in which.
+
+    spare ──acquire──▶ host (entities placed there)        spare ──lease──▶ leased (a gateway)
+      └──────────────────────── died: forgotten, the pool refills ───────────────────┘
+
+It restarts no entity: it tells who was placed where (`placements`), and their supervisors, who watch the same processes,
+come back with `acquire`. Started again, it finds the living processes by name and asks each what it holds.
+Everything that waits for a process runs in the task of the call that wants it, so a slow one holds up nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from actors.runtime import Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
+from supervision.adoption import ADOPT_S, HOST, PREFIX, living_processes
+from supervision.placement import Budget, Full, HostView, Request, TakeSpare, UseHost, place
+from supervision.pool import SparePool
+from undying.protocol.data import JsonObject
+from undying.protocol.errors import Code, UndyingError, error
+from undying.protocol.ids import new_id
+
+NAME: Final = "supervisor:hosts"
+TRIES_MAX: Final = 3
+"""Processes that an `acquire` or a `lease` tries, when they die in its hands."""
+ORPHANS_MAX: Final = 10_000
+"""Streams of dead hosts that are remembered until somebody asks for them."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HostsSettings:
+    """`spares` empty processes are kept warm; `host` are the settings of the program `host`; `stop_s` bounds a host's stop."""
+
+    spares: int = 2
+    budget: Budget = field(default_factory=Budget)
+    host: JsonObject = field(default_factory=dict)
+    stop_s: float = 10.0
+
+
+@dataclass(slots=True)
+class _Host:
+    ref: Ref
+    info: ProcessInfo
+    ward: bool = False
+    streams: dict[str, None] = field(default_factory=dict)
+
+    def row(self) -> JsonObject:
+        return {"host": self.info.name, "pid": self.info.pid, "node": self.info.node}
+
+
+class HostsSupervisor:
+    """The program `hosts`, see the module."""
+
+    def __init__(self, settings: HostsSettings, inside: Inside, rng: random.Random) -> None:
+        self._settings = settings
+        self._inside = inside
+        self._rng = rng
+        self._pool = SparePool(inside.runtime, settings.spares, Program(HOST, settings.host), self._new_name, self._watch, rng)
+        self._infos: dict[str, ProcessInfo] = {}
+        self._hosts: dict[str, _Host] = {}
+        self._homes: dict[str, str] = {}
+        self._orphans: dict[str, str] = {}
+        self._leases: dict[str, ProcessInfo] = {}
+        self._coming = {False: 0, True: 0}  # hosts that are being made, by whether they are for suspects
+        self._under_way: dict[str, asyncio.Task[JsonObject]] = {}
+        self._late: list[asyncio.Task[None]] = []
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Adopt what lives, then begin to fill the pool."""
+        self._late = await living_processes(self._inside.runtime, self._adopt, within_s=ADOPT_S)
+        self._pool.refill()
+
+    async def stop(self) -> None:
+        """End all processes: hosts drain and stop, all at the same time, within `stop_s`; the rest is killed."""
+        self._stopping = True
+        self._pool.close()
+        for task in [*self._tasks.values(), *self._under_way.values(), *self._late]:
+            task.cancel()
+        await asyncio.gather(*(self._stop_host(host) for host in list(self._hosts.values())))
+        for name in await self._inside.runtime.names():
+            if name.startswith(PREFIX):
+                await self._inside.runtime.kill(name)
+
+    async def acquire(self, stream: str, avoid: str = "", near: str = "", suspect: bool = False) -> JsonObject:
+        """Find a place for an entity: returns `{host, pid, node}` of a host that runs.
+
+        May be called again: an entity keeps its place unless it is to be avoided. Raises UndyingError: OVERLOADED when
+        there is no room, UNAVAILABLE when no host starts, DRAINING.
+        """
+        if self._stopping:
+            raise error(Code.DRAINING, "the server is going down")
+        home = self._hosts.get(self._homes.get(stream, ""))
+        if home is not None and home.info.name != avoid:
+            return home.row()
+        self._forget(stream)
+        return await self._once(stream, self._place(Request(stream, avoid, near, suspect)))
+
+    async def release(self, stream: str, host: str) -> None:
+        """Note that an entity does not live on a host any more. The empty host is the next one's place."""
+        if self._homes.get(stream) == host:
+            self._forget(stream)
+
+    async def placements(self) -> dict[str, str]:
+        """Return where each entity was placed, stream to host: also those whose host died, until they are placed anew."""
+        return {**self._orphans, **self._homes}
+
+    async def lease(self, program: str, settings: JsonObject, label: str) -> JsonObject:
+        """Run another program on a spare. Returns `{process, pid, node}`. Raises UndyingError UNAVAILABLE, DRAINING.
+
+        Called again for a label that lives, it returns that process.
+        """
+        if self._stopping:
+            raise error(Code.DRAINING, "the server is going down")
+        return await self._once(label, self._lease(Program(program, settings, label)))
+
+    async def status(self) -> list[JsonObject]:
+        """Return a row per spare. Hosts show as the entities that live in them, leased processes at their owner."""
+        rows: list[JsonObject] = []
+        for number, name in enumerate(self._pool.names, 1):
+            info = self._infos.get(name)
+            rows.append(
+                {
+                    "id": f"spare:{number}",
+                    "kind": "spare",
+                    "state": "live",
+                    "pid": info.pid if info else None,
+                    "node": info.node if info else None,
+                    "epoch": None,
+                    "restarts": 0,
+                    "parent": self._inside.name,
+                }
+            )
+        return rows
+
+    async def _once(self, key: str, work: Coroutine[Any, Any, JsonObject]) -> JsonObject:
+        """Share one piece of work between those who ask for it at the same time; it goes on when they go away."""
+        task = self._under_way.get(key)
+        if task is None:
+            task = self._under_way[key] = asyncio.create_task(work)
+            task.add_done_callback(lambda done: self._finished(key, done))
+        else:
+            work.close()
+        return await asyncio.shield(task)
+
+    def _finished(self, key: str, done: asyncio.Task[JsonObject]) -> None:
+        del self._under_way[key]
+        if not done.cancelled() and done.exception() is not None:
+            _log.info("%s: %s", key, done.exception())
+
+    async def _lease(self, program: Program) -> JsonObject:
+        info = next((info for info in self._leases.values() if info.label == program.label), None)
+        if info is None:
+            _, info = await self._run(program)
+            self._leases[info.name] = info
+        return {"process": info.name, "pid": info.pid, "node": info.node}
+
+    async def _place(self, request: Request) -> JsonObject:
+        views = [HostView(host.info.name, host.info.node, len(host.streams), host.ward) for host in self._hosts.values()]
+        choice = place(request, views, self._pool.names, self._coming[request.suspect], self._settings.budget)
+        match choice:
+            case UseHost(name):
+                host = self._hosts[name]
+                host.ward = request.suspect
+            case Full():
+                raise error(Code.OVERLOADED, "the server has no room for one more", stream=request.stream)
+            case TakeSpare(name):
+                host = await self._make_host(request, name)
+            case _:
+                host = await self._make_host(request, "")
+        host.streams[request.stream] = None
+        self._homes[request.stream] = host.info.name
+        self._orphans.pop(request.stream, None)
+        return host.row()
+
+    async def _make_host(self, request: Request, spare: str) -> _Host:
+        self._coming[request.suspect] += 1
+        try:
+            ref, info = await self._run(Program(HOST, self._settings.host), spare)
+        finally:
+            self._coming[request.suspect] -= 1
+        host = self._hosts[info.name] = _Host(ref, info, request.suspect)
+        return host
+
+    async def _run(self, program: Program, spare: str = "") -> tuple[Ref, ProcessInfo]:
+        last = ""
+        for _ in range(TRIES_MAX):
+            ref = await self._pool.take(spare)
+            try:
+                info = await ref.run(program)
+            except ProgramFailed as failed:
+                raise error(Code.UNAVAILABLE, f"{program.name} does not start", reason=str(failed)) from failed
+            except RuntimeFault as fault:
+                last = str(fault)
+                await self._inside.runtime.kill(ref.name)  # whether it runs now is not known, and nobody would use it
+                continue
+            if ref.name in self._tasks:
+                self._infos[ref.name] = info
+                return ref, info
+            last = f"{ref.name} died at once"
+        raise error(Code.UNAVAILABLE, f"no process runs {program.name}", reason=last)
+
+    def _watch(self, ref: Ref) -> None:
+        if ref.name not in self._tasks:
+            self._tasks[ref.name] = asyncio.create_task(self._wait_for_end(ref))
+
+    async def _wait_for_end(self, ref: Ref) -> None:
+        with suppress(RuntimeFault):  # then the watch returns at once, or the facts come with the program
+            self._infos.setdefault(ref.name, await ref.info())
+        exit_ = await ref.watch()
+        _log.info("process %s is gone: %s %s", ref.name, exit_.reason, exit_.detail)
+        self._tasks.pop(ref.name, None)
+        self._infos.pop(ref.name, None)
+        self._leases.pop(ref.name, None)
+        host = self._hosts.pop(ref.name, None)
+        for stream in host.streams if host else ():
+            if self._homes.get(stream) == ref.name:
+                del self._homes[stream]
+                self._remember_orphan(stream, ref.name)
+        self._pool.discard(ref.name)
+
+    def _remember_orphan(self, stream: str, host: str) -> None:
+        self._orphans[stream] = host
+        if len(self._orphans) > ORPHANS_MAX:
+            del self._orphans[next(iter(self._orphans))]
+
+    def _forget(self, stream: str) -> None:
+        self._orphans.pop(stream, None)
+        host = self._hosts.get(self._homes.pop(stream, ""))
+        if host is not None:
+            host.streams.pop(stream, None)
+            host.ward = host.ward and bool(host.streams)
+
+    async def _adopt(self, ref: Ref, info: ProcessInfo) -> None:
+        self._infos[ref.name] = info
+        self._watch(ref)
+        if info.program is None:
+            self._pool.offer(ref)
+        elif info.program == HOST:
+            rows: list[Mapping[str, Any]] = await ref.call("status")
+            host = self._hosts[ref.name] = _Host(ref, info, streams={row["id"]: None for row in rows})
+            self._homes.update(dict.fromkeys(host.streams, ref.name))
+        else:
+            self._leases[ref.name] = info
+
+    async def _stop_host(self, host: _Host) -> None:
+        try:
+            async with asyncio.timeout(self._settings.stop_s):
+                await host.ref.call("drain")
+                await host.ref.call("stop")
+        except ProcessDied:
+            pass  # it is gone, which is what was wanted
+        except (RuntimeFault, UndyingError, TimeoutError) as problem:
+            _log.warning("host %s did not stop in order: %r", host.info.name, problem)
+
+    def _new_name(self) -> str:
+        return PREFIX + new_id(self._rng, 8)

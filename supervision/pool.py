@@ -1,0 +1,124 @@
+"""Empty processes that wait, already started, for whoever needs one at once.
+
+`take` hands out the oldest spare, or the next that comes up. In the background the pool starts as many as are short of
+the target and of those who wait, two at a time: starting one costs both cores for most of a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from actors.runtime import Program, Ref, Runtime, RuntimeFault
+from undying.resilience.backoff import Backoff
+
+AT_ONCE: Final = 2
+
+REFILL_AFTER_S: Final = 0.3
+"""Seconds between a spare being taken and the start of the next: whoever took it needs the processor first."""
+
+BACKOFF: Final = Backoff(base_s=0.2, factor=2.0, cap_s=5.0, jitter=0.25)
+"""Between tries to start a process, when it fails."""
+
+_log = logging.getLogger(__name__)
+
+
+class SparePool:
+    """The spares. `started` is told of each process that the pool started, before anybody gets it.
+
+    A spare builds the program `likely` ahead: a host's connection to the store is open before an entity needs it.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        target: int,
+        likely: Program,
+        new_name: Callable[[], str],
+        started: Callable[[Ref], None],
+        rng: random.Random,
+    ) -> None:
+        self._likely = likely
+        self._runtime = runtime
+        self._target = target
+        self._new_name = new_name
+        self._started = started
+        self._rng = rng
+        self._spares: dict[str, Ref] = {}
+        self._waiting: deque[asyncio.Future[Ref]] = deque()
+        self._starting: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the spares, oldest first."""
+        return list(self._spares)
+
+    async def take(self, name: str = "") -> Ref:
+        """Take the spare `name`, or any; waits for one to come up when there is none."""
+        chosen = name if name in self._spares else next(iter(self._spares), None)
+        if chosen is not None:
+            ref = self._spares.pop(chosen)
+            asyncio.get_running_loop().call_later(REFILL_AFTER_S, self.refill)
+            return ref
+        waiter: asyncio.Future[Ref] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        self.refill()
+        return await waiter
+
+    def offer(self, ref: Ref) -> None:
+        """Add a process that is up and empty."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(ref)
+                return
+        self._spares[ref.name] = ref
+
+    def discard(self, name: str) -> None:
+        """Forget a spare that died."""
+        if self._spares.pop(name, None) is not None:
+            self.refill()
+
+    def refill(self) -> None:
+        """Start what is short, in the background."""
+        short = self._target + len(self._waiting) - len(self._spares) - len(self._starting)
+        if self._closed:
+            return
+        for _ in range(min(short, AT_ONCE - len(self._starting))):
+            task = asyncio.create_task(self._start())
+            self._starting.add(task)
+            task.add_done_callback(self._done)
+
+    def close(self) -> None:
+        """Start no more."""
+        self._closed = True
+        for task in self._starting:
+            task.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._starting.discard(task)
+        if not task.cancelled():
+            self.refill()
+
+    async def _start(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                ref = await self._runtime.spawn(self._new_name())
+            except RuntimeFault as fault:
+                _log.warning("a spare did not start: %s", fault)
+                await asyncio.sleep(BACKOFF.delay(attempt, self._rng))
+                attempt += 1
+                continue
+            self._started(ref)
+            self.offer(ref)
+            try:
+                await ref.prepare(self._likely)
+            except RuntimeFault as fault:
+                _log.info("a spare is not prepared: %s", fault)  # then it takes longer to become a host, no more
+            return

@@ -1,0 +1,122 @@
+"""The root: starts the supervisors, keeps them running, tells about the whole tree, and ends it.
+
+The root is the one process that the runtime itself restarts. It finds the supervisors that live by their names and
+restarts none that is well. Nobody is above it, so when a supervisor fails past its intensity the root stops all of them
+and, after a while, starts over; only a server that never came up is given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from actors.runtime import Inside, NameTaken, Program, Ref, RuntimeFault
+from supervision.keeper import Keeper
+from supervision.spec import ChildSpec, Intensity, Siblings
+from undying.protocol.data import JsonObject
+from undying.protocol.errors import Code, UndyingError, error
+
+SUPERVISORS: Final[Mapping[str, str]] = {
+    "supervisor:hosts": "hosts",
+    "supervisor:sessions": "sessions",
+    "supervisor:characters": "characters",
+    "supervisor:providers": "providers",
+    "supervisor:gateways": "gateways",
+}
+"""Process names and programs, in the order of their start: gateways end first, the hosts last."""
+
+INTENSITY: Final = Intensity(restarts=5, within_s=60.0)
+"""A supervisor that ends more often than that has a defect, or a machine that it can't work on."""
+
+STATUS_S: Final = 2.0
+"""Seconds that a supervisor has to tell about its children; past them its rows are left out."""
+AGAIN_S: Final = 10.0
+"""Seconds between stopping all supervisors and starting over."""
+
+_log = logging.getLogger(__name__)
+
+
+def supervisor_specs(settings: Mapping[str, JsonObject], shutdown_s: float = 20.0) -> list[ChildSpec]:
+    """Make the specs of all supervisors. `settings` maps a program's name to its settings; those left out get none."""
+    return [
+        ChildSpec(name, Program(program, settings.get(program, {})), shutdown_s=shutdown_s, intensity=INTENSITY)
+        for name, program in SUPERVISORS.items()
+    ]
+
+
+class RootSupervisor:
+    """The program `root`. `clock` gives seconds that never go back."""
+
+    def __init__(self, specs: Sequence[ChildSpec], inside: Inside, rng: random.Random, clock: Callable[[], float]) -> None:
+        self._siblings = Siblings(specs)
+        self._inside = inside
+        self._rng = rng
+        self._clock = clock
+        self._adopted = 0
+        self._keeper = self._new_keeper()
+        self._over: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start or adopt all supervisors; returns when each has been up. Raises UNAVAILABLE when they don't come up."""
+        self._keeper.begin()
+        await self._keeper.all_up()
+        if self._keeper.escalated.done() and not self._adopted:
+            await self._keeper.stop()
+            raise error(Code.UNAVAILABLE, f"the server does not start: {self._keeper.escalated.result()}")
+        self._over = asyncio.create_task(self._start_over())
+
+    async def stop(self) -> None:
+        """End the tree: gateways first, then the supervisors of entities, then the hosts with all that lives in them."""
+        if self._over is not None:
+            self._over.cancel()
+        await self._keeper.stop()
+
+    async def status(self) -> list[JsonObject]:
+        """Return a row per living thing: the root, the supervisors, and what each of them tells about its children."""
+        own: JsonObject = {"id": self._inside.name, "kind": "root", "state": "live", "pid": os.getpid()}
+        own |= {"node": self._inside.node, "epoch": None, "restarts": 0, "parent": None}
+        rows = [own, *self._keeper.rows("supervisor", self._inside.name)]
+        told = await asyncio.gather(*(self._ask(child.ref) for child in self._keeper.children.values()))
+        return [*rows, *(row for some in told for row in some)]
+
+    def _new_keeper(self) -> Keeper:
+        return Keeper(self._siblings, self._inside.runtime, self._spawn, self._find, self._rng, self._clock)
+
+    async def _start_over(self) -> None:
+        while True:
+            reason = await self._keeper.escalated
+            _log.error("starting over: %s", reason)
+            await self._keeper.stop()
+            await asyncio.sleep(AGAIN_S)
+            self._keeper = self._new_keeper()
+            self._keeper.begin()
+
+    async def _spawn(self, spec: ChildSpec) -> Ref:
+        try:
+            return await self._inside.runtime.spawn(spec.id, spec.program)
+        except NameTaken:
+            # Alive but not found a moment ago, or dead and its name not free yet: either way this one is not in use.
+            await self._inside.runtime.kill(spec.id)
+            return await self._inside.runtime.spawn(spec.id, spec.program)
+
+    async def _find(self, spec: ChildSpec) -> Ref | None:
+        ref = await self._inside.runtime.find(spec.id)
+        if ref is not None and (await ref.info()).program == spec.program.name:
+            self._adopted += 1
+            return ref
+        return None
+
+    async def _ask(self, ref: Ref | None) -> list[JsonObject]:
+        if ref is None:
+            return []
+        try:
+            async with asyncio.timeout(STATUS_S):
+                rows: list[Any] = await ref.call("status")
+                return rows
+        except (RuntimeFault, UndyingError, TimeoutError) as problem:
+            _log.info("%s does not tell its status: %r", ref.name, problem)
+            return []

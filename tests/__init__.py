@@ -1,0 +1,1 @@
+"""Tests read as specifications; what they share lives beside them."""

@@ -1,0 +1,1 @@
+"""The gateway's edges over real loopback sockets."""

@@ -1,0 +1,227 @@
+"""The laws of `actors.rules`, and the visibility law, over random runs of ops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.provider import ProviderRules
+from actors.rules import Accepted
+from actors.session import SessionState
+from tests.unit.rules.playing import Play, through_the_journal
+from tests.unit.rules.tables import ROLES, character, table
+from undying.protocol.effects import ChangeRole
+from undying.protocol.events import Viewer, project
+from undying.protocol.ids import Role
+
+USERS = st.sampled_from(sorted(ROLES))
+IDS = st.sampled_from(["a", "b", "c"])
+TEXTS = st.text(min_size=1, max_size=8)
+NUMBERS = st.one_of(st.integers(-20, 20), st.floats(-20, 20))
+SOME_USERS = st.lists(USERS, max_size=2)
+VISIBILITY = st.one_of(st.sampled_from(["public", "gm"]), SOME_USERS)
+ANY_DATA = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+def op(kind: str, optional: dict[str, st.SearchStrategy[Any]] | None = None, /, **args: st.SearchStrategy[Any]) -> Any:
+    return st.tuples(USERS, st.just(kind), st.fixed_dictionaries(args, optional=optional or {}))
+
+
+ENTRY = st.fixed_dictionaries({"id": IDS, "name": TEXTS, "value": NUMBERS}, optional={"hidden": st.booleans()})
+SESSION_OPS = st.one_of(
+    op("chat.say", {"to": SOME_USERS}, text=TEXTS),
+    op("dice.roll", {"label": TEXTS}, expr=st.just("2d6"), mode=st.sampled_from(["public", "gm", "blind", "self"])),
+    op("combat.start"),
+    op("combat.end"),
+    op("initiative.set", entries=st.lists(ENTRY, max_size=3, unique_by=lambda entry: entry["id"])),
+    op("initiative.add", entry=ENTRY),
+    op("initiative.remove", id=IDS),
+    op("initiative.next"),
+    op("initiative.prev"),
+    op("note.put", {"visibility": VISIBILITY, "title": TEXTS}, id=IDS, text=TEXTS),
+    op("note.append", id=IDS, text=TEXTS),
+    op("note.delete", id=IDS),
+    op("map.set", {"grid": st.just({"size": 5, "offset": [1, 2]})}, scene=TEXTS),
+    op("token.put", {"hidden": st.booleans(), "name": TEXTS}, id=IDS, x=NUMBERS, y=NUMBERS),
+    op("token.move", id=IDS, x=NUMBERS, y=NUMBERS),
+    op("token.remove", id=IDS),
+    op("character.create", {"owner": USERS}, sheet=st.fixed_dictionaries({"name": TEXTS})),
+    op("member.set_role", user=USERS, role=st.sampled_from(["gm", "player", "spectator", "agent"])),
+    op("ai.ask", {"visibility": VISIBILITY}, prompt=TEXTS),
+    op("session.rename", name=TEXTS),
+    op("session.pause"),
+    op("session.resume"),
+    st.tuples(USERS, st.just("reply"), st.booleans()),
+    op("member.remove", user=USERS),
+    st.tuples(USERS, st.sampled_from(["chat.say", "token.put", "note.put", "@replied", "nonsense"]), ANY_DATA),
+)
+
+
+def play_one(play: Play[SessionState], user: str, kind: str, args: Any) -> None:
+    if kind != "reply":
+        play.do(user, kind, args)
+        return
+    for key, command in list(play.rules.outbox(play.state).items())[:1]:
+        if args:
+            play.reply(key, command, ok=True, result={"text": "so it is", "provider": "oracle", "degraded": False})
+        else:
+            play.reply(key, command, ok=False, error={"code": "INTERNAL", "message": "no"})
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(SESSION_OPS, max_size=30), st.integers(0, 2**32))
+def test_a_session_is_what_its_journal_says(ops: list[tuple[str, str, Any]], seed: int) -> None:
+    play = table(seed)
+    for user, kind, args in ops:
+        play_one(play, user, kind, args)
+    play.holds_its_laws()
+
+
+class Client:
+    """What a viewer knows: a snapshot, and every event since, applied by rules of its own."""
+
+    def __init__(self, play: Play[SessionState], user: str) -> None:
+        self.viewer = Viewer(user, ROLES[user])
+        self.take_snapshot(play)
+
+    def take_snapshot(self, play: Play[SessionState]) -> None:
+        member = play.state.members.get(self.viewer.user)
+        if member is not None:
+            self.viewer = Viewer(self.viewer.user, member.role)
+        self.known = through_the_journal(play.rules.project(play.state, self.viewer))
+
+    def hear(self, entry: Any) -> None:
+        wire: Any = project(entry, self.viewer)
+        if wire is None:
+            return
+        data, stamped = wire["d"], {**wire["d"], "by": wire["by"], "at": wire["at"]}
+        match wire["k"]:
+            case "chat.said":
+                self.known["chat"].append(stamped)
+            case "dice.rolled":
+                self.known["dice"].append(stamped)
+            case "combat.started" | "combat.ended" | "initiative.changed" | "turn.changed":
+                self.known["combat"].update(data)
+            case "note.changed":
+                self._put(self.known["notes"], data)
+            case "token.changed":
+                self._put(self.known["map"]["tokens"], data)
+            case "token.moved":
+                self.known["map"]["tokens"][data["id"]].update(data)
+            case "token.removed":
+                del self.known["map"]["tokens"][data["id"]]
+            case "map.changed":
+                self.known["map"].update(data)
+            case "session.changed":
+                self.known.update(data)
+            case "member.changed":
+                self.known["members"][data["user"]] = data
+            case "member.removed":
+                del self.known["members"][data["user"]]
+            case "character.created" | "character.seated":
+                seated = wire["k"] == "character.seated"
+                self.known["characters"][data["character"]] = {"name": data["name"], "owner": data["owner"], "seated": seated}
+            case "ai.asked":
+                self.known["asks"].append(stamped)
+            case "ai.answered" | "ai.failed":
+                next(ask for ask in self.known["asks"] if ask["ask"] == data["ask"]).update(data)
+            case unknown:
+                raise AssertionError(f"{unknown} is told and means nothing")
+
+    @staticmethod
+    def _put(things: dict[str, Any], data: Any) -> None:
+        if data.get("gone"):
+            del things[data["id"]]
+        else:
+            things[data["id"]] = data
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(SESSION_OPS, max_size=40), st.integers(0, 2**32))
+def test_a_snapshot_is_exactly_what_the_events_told_that_viewer(ops: list[tuple[str, str, Any]], seed: int) -> None:
+    play = table(seed)
+    clients = [Client(play, user) for user in ROLES]
+    for user, kind, args in ops:
+        heard, felt = len(play.entries), len(play.effects)
+        play_one(play, user, kind, args)
+        for client in clients:
+            if any(isinstance(effect, ChangeRole) and effect.user == client.viewer.user for effect in play.effects[felt:]):
+                client.take_snapshot(play)
+                continue
+            for entry in play.entries[heard:]:
+                client.hear(entry)
+    for client in clients:
+        assert client.known == through_the_journal(play.rules.project(play.state, client.viewer))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(SESSION_OPS, max_size=30), st.integers(0, 2**32))
+def test_viewers_of_one_class_get_the_same_projection(ops: list[tuple[str, str, Any]], seed: int) -> None:
+    play = table(seed)
+    for user, kind, args in ops:
+        play_one(play, user, kind, args)
+    projections: dict[str, Any] = {}
+    for user in (*ROLES, "nobody"):
+        for role in (Role.GM, Role.PLAYER, Role.SPECTATOR):
+            viewer = Viewer(user, role)
+            projection = play.rules.project(play.state, viewer)
+            assert projections.setdefault(play.rules.viewer_class(play.state, viewer), projection) == projection
+
+
+PATHS = st.sampled_from(["name", "level", "hp", "hp.max", "abilities.str", "inventory.0", "attributes.a.b", "notes", "", "x.y"])
+CHARACTER_OPS = st.one_of(
+    op("hp.change", {"reason": TEXTS}, delta=st.integers(-30, 30)),
+    op("hp.set", {"temp": st.integers(0, 9), "max": st.integers(0, 30)}, value=st.integers(0, 30)),
+    op("xp.award", amount=st.integers(-50, 50)),
+    op("item.add", {"qty": st.integers(1, 3)}, name=IDS),
+    op("item.remove", {"qty": st.integers(1, 3)}, name=IDS),
+    op("condition.add", {"rounds": st.integers(0, 3)}, name=IDS),
+    op("condition.remove", name=IDS),
+    op("note.append", text=TEXTS),
+    op("sheet.set", path=PATHS, value=ANY_DATA),
+    op("sheet.set", path=st.just("hp"), value=st.fixed_dictionaries({"max": st.integers(0, 9)})),
+    op("sheet.set", path=st.just("attributes"), value=st.dictionaries(IDS, ANY_DATA, max_size=3)),
+    op("sheet.set", path=st.just("inventory"), value=st.lists(st.fixed_dictionaries({"name": IDS}), max_size=3)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CHARACTER_OPS, max_size=30), st.sampled_from(["ann", None]))
+def test_a_character_is_what_its_journal_says(ops: list[tuple[str, str, Any]], owner: str | None) -> None:
+    play = character(owner, hp={"max": 20})
+    for user, kind, args in ops:
+        play.do(user, kind, args)
+        hp = play.state.sheet["hp"]
+        assert 0 <= hp["current"] <= (hp["max"] or hp["current"])
+    play.holds_its_laws()
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(CHARACTER_OPS, max_size=30), st.sampled_from(["ann", None]))
+def test_a_viewer_is_told_only_of_parts_of_a_sheet_that_the_snapshot_shows_them(
+    ops: list[tuple[str, str, Any]], owner: str | None
+) -> None:
+    parts = {"hp.changed": "hp", "xp.changed": "xp", "inventory.changed": "inventory", "conditions.changed": "conditions"}
+    play = character(owner)
+    for user, kind, args in ops:
+        play.do(user, kind, args)
+    for user in ROLES:
+        shown = play.sees(user)["sheet"]
+        for kind, data in play.told(user):
+            part = data["path"].split(".")[0] if kind == "sheet.changed" else parts.get(kind, "name")
+            assert part in shown
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(TEXTS, max_size=10), st.integers(0, 2**32))
+def test_a_provider_is_what_its_journal_says(prompts: list[str], seed: int) -> None:
+    play = Play(ProviderRules(), "oracle", {}, seed)
+    answered = sum(isinstance(play.do("@session:t1", "ask", {"prompt": prompt}), Accepted) for prompt in prompts)
+    assert play.state.answered == answered
+    play.holds_its_laws()

@@ -1,0 +1,1 @@
+"""The whole server in one process under virtual time: one seed decides everything that goes wrong, and when."""

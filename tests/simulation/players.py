@@ -1,0 +1,128 @@
+"""Simulated people at a table: each plays random ops through the real SDK and writes down what happened to them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import undying
+from tests.simulation.world import World
+from undying import OpRefused, Table, TableEvent
+from undying.client.events import LAGGED
+from undying.protocol.codec import Encoding
+from undying.protocol.ids import Role
+
+BREATH = 4
+
+
+@dataclass(slots=True)
+class Done:
+    """One op as its player knows it: `marker` is unique and in the op; `outcome` None while unknown."""
+
+    user: str
+    kind: str
+    marker: str
+    outcome: str | None = None
+    delta: int = 0
+    audience: tuple[str, ...] | None = None
+    """Who may see the marker; None: everybody."""
+    breath: int | None = None
+    """Lines with the same number were said one after the other, without waiting for an answer."""
+
+
+@dataclass(slots=True)
+class History:
+    """What one player did and heard."""
+
+    user: str
+    role: Role
+    ops: list[Done] = field(default_factory=list)
+    heard: list[TableEvent] = field(default_factory=list)
+    seen_states: list[str] = field(default_factory=list)
+    final: dict[str, Any] = field(default_factory=dict)
+
+
+class Player:
+    """One person. Plays until told to stop, at most `together` ops at a time."""
+
+    def __init__(self, world: World, session: str, user: str, role: Role, encoding: Encoding) -> None:
+        self._rng = random.Random(world.rng.random())
+        self._others: list[str] = []
+        self.history = History(user, role)
+        self.character: str | None = None
+        token = world.invite(session, user, role)
+        rng = random.Random(world.rng.random())
+        dial = world.network.dialer(encoding)
+        self.table: Table = undying.connect("ws://simulated", token, encoding=encoding, transport=dial, rng=rng)
+
+    def meet(self, others: list[str]) -> None:
+        """Learn who else is at the table."""
+        self._others = [user for user in others if user != self.history.user]
+
+    async def listen(self) -> None:
+        """Write down everything that is heard."""
+        async for event in self.table.events():
+            assert event.kind != LAGGED, "the simulation's queues are large enough"
+            self.history.heard.append(event)
+            if event.kind == "table.snapshot":
+                self.history.seen_states.append(str(self.table.state))
+
+    async def play(self, ops: int, *, pause_s: float) -> None:
+        """Do so many ops, some of them at the same time, and now and then some lines in one breath."""
+        bursts = (self._breath(ops + first, pause_s) for first in range(0, 3 * BREATH, BREATH))
+        await asyncio.gather(*(self._one(number, pause_s) for number in range(ops)), *bursts)
+
+    async def _breath(self, first: int, pause_s: float) -> None:
+        await asyncio.sleep(self._rng.uniform(0, pause_s))
+        said = [
+            Done(self.history.user, "say", f"m-{self.history.user}-{first + place}-", breath=first) for place in range(BREATH)
+        ]
+        self.history.ops.extend(said)
+        await asyncio.gather(*(self._settle(done) for done in said))
+
+    async def _one(self, number: int, pause_s: float) -> None:
+        await asyncio.sleep(self._rng.uniform(0, pause_s))
+        user = self.history.user
+        marker = f"m-{user}-{number}-"
+        kind = self._rng.choice(["say", "say", "whisper", "roll", "gm_note", "note", "hp", "token", "create", "ask"])
+        done = Done(user, kind, marker)
+        self.history.ops.append(done)
+        await self._settle(done)
+
+    async def _settle(self, done: Done) -> None:
+        try:
+            await self._do(done)
+            done.outcome = "ok"
+        except OpRefused as refused:
+            done.outcome = refused.failure.code.value
+
+    async def _do(self, done: Done) -> None:
+        table, rng, marker = self.table, self._rng, done.marker
+        match done.kind:
+            case "say":
+                await table.say(f"{marker} a word")
+            case "whisper":
+                to = rng.choice(self._others)
+                done.audience = (done.user, to)
+                await table.say(f"{marker} a secret", to=[to])
+            case "roll":
+                await table.roll("1d20+2", label=marker)
+            case "gm_note":
+                done.audience = (done.user, "@gm")
+                await table.op(table.stream, "note.put", id=marker, text=f"{marker} hidden", visibility="gm")
+            case "note":
+                await table.op(table.stream, "note.put", id=marker, text=f"{marker} open", visibility="public")
+            case "hp" if self.character is not None:
+                done.delta = rng.choice([-3, -2, -1, 1, 2])
+                stream = f"character:{self.character}"
+                await table.op(stream, "hp.change", delta=done.delta, reason=marker)
+            case "token":
+                await table.op(table.stream, "token.put", id=marker, x=rng.randrange(9), y=1)
+            case "create":
+                await table.create_character({"name": marker})
+            case "ask":
+                await table.op(table.stream, "ai.ask", prompt=f"{marker}?")
+            case _:
+                await table.say(f"{marker} nothing to do")

@@ -1,0 +1,184 @@
+"""A whole server, in one process: the real supervisors, hosts and hubs over a local runtime and a store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+from actors.character import CharacterRules
+from actors.host import Host, HostSettings
+from actors.peers import LocatedPeers
+from actors.provider import ProviderRules
+from actors.rules import Rules
+from actors.runtime import Inside, Program, RuntimeFault, Wiring
+from actors.runtime_local import LocalRuntime
+from actors.session import SessionRules
+from gateway.auth import Tokens
+from gateway.hub import Hub, HubSettings
+from gateway.metrics import Metrics
+from gateway.tables import HubTables
+from persistence.memory import MemoryDatabase, MemoryStore
+from persistence.migrations import Upcasters
+from supervision.entities import EntitySettings, EntitySupervisor
+from supervision.gateways import GatewaysSettings, GatewaysSupervisor
+from supervision.hosts import HostsSettings, HostsSupervisor
+from supervision.locator import Locator
+from supervision.placement import Budget
+from supervision.root import RootSupervisor, supervisor_specs
+from tests.simulation.network import Network
+from tests.simulation.weather import FaultyStore, Weather, now_ms
+from undying.cli.wiring import HostRefs, RootOverview, StoredDirectory
+from undying.protocol.data import JsonObject
+from undying.protocol.errors import UndyingError
+from undying.protocol.ids import Kind, Role
+
+RULES: Final[dict[Kind, Rules[Any]]] = {
+    Kind.SESSION: SessionRules(),
+    Kind.CHARACTER: CharacterRules(),
+    Kind.PROVIDER: ProviderRules(),
+}
+SECRET: Final = b"simulated secret of 32 bytes or more"
+
+T = TypeVar("T")
+
+
+class SimulatedGateway:
+    """The program `gateway` on the simulated network."""
+
+    def __init__(self, inside: Inside, hub: Hub, tables: HubTables, network: Network) -> None:
+        self._inside = inside
+        self._hub = hub
+        self._tables = tables
+        self._network = network
+
+    async def start(self) -> None:
+        """Listen."""
+        self._hub.start()
+        self._network.listen(self._inside.name, self._hub.accept)
+
+    async def stop(self) -> None:
+        """End."""
+        self._network.process_died(self._inside.name)
+        self._hub.stop()
+
+    async def create_session(self, name: str) -> str:
+        """Create a table."""
+        return await self._tables.create_session(name)
+
+    async def status(self) -> list[JsonObject]:
+        """Return nothing that anyone needs."""
+        return []
+
+
+class World:
+    """One simulated server. Everything that is drawn comes from `rng`."""
+
+    def __init__(self, rng: random.Random, *, shared_hosts: bool) -> None:
+        self.rng = rng
+        self.weather = Weather(random.Random(rng.random()))
+        self.network = Network(self.weather, random.Random(rng.random()))
+        self.database = MemoryDatabase()
+        self.tokens = Tokens(SECRET, lambda: now_ms() / 1000, lambda: f"{rng.getrandbits(64):x}")
+        self.runtime = LocalRuntime(self._wiring(), faults=self.weather, spawn_s=0.6, root_restart_s=2.0)
+        self._budget = Budget(hosts_per_node=2 if shared_hosts else 16)
+        self._watching: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start the root and wait until a gateway listens."""
+        await self.runtime.spawn("root", Program("root"), restarts=True)
+
+    async def create_session(self) -> str:
+        """Create a table through whatever gateway is up."""
+        return await self._persist(self._create_session)
+
+    async def _create_session(self) -> str:
+        for name in await self.runtime.names():
+            ref = await self.runtime.find(name)
+            if ref is not None and (await ref.info()).program == "gateway":
+                return str(await ref.call("create_session", "a table"))
+        raise RuntimeFault("no gateway yet")
+
+    @staticmethod
+    async def _persist(work: Callable[[], Awaitable[T]]) -> T:
+        while True:
+            try:
+                return await work()
+            except (RuntimeFault, UndyingError):
+                await asyncio.sleep(0.05)
+
+    def invite(self, session: str, user: str, role: Role) -> str:
+        """Sign a join token."""
+        return self.tokens.join_token(session, user, user, role, 10**6)
+
+    async def crash(self, program: str) -> None:
+        """Kill -9 a random process that runs this program."""
+        victims = []
+        for name in await self.runtime.names():
+            ref = await self.runtime.find(name)
+            if ref is not None and (await ref.info()).program == program:
+                victims.append(name)
+        if victims:
+            name = self.rng.choice(victims)
+            self.runtime.crash(name)
+            self.network.process_died(name)
+
+    # -- wiring ----------------------------------------------------------------------------------------------------
+
+    def _wiring(self) -> Wiring:
+        def root(_: JsonObject, inside: Inside) -> RootSupervisor:
+            specs = supervisor_specs({})
+            return RootSupervisor(specs, inside, self._rng(), _clock)
+
+        def hosts(_: JsonObject, inside: Inside) -> HostsSupervisor:
+            return HostsSupervisor(HostsSettings(2, self._budget), inside, self._rng())
+
+        def gateways(_: JsonObject, inside: Inside) -> GatewaysSupervisor:
+            return GatewaysSupervisor(GatewaysSettings(2), inside, self._rng(), _clock)
+
+        def entities(kind: Kind) -> Any:
+            return lambda _, inside: EntitySupervisor(kind, EntitySettings(), inside, self._rng(), _clock)
+
+        return {
+            "root": root,
+            "hosts": hosts,
+            "gateways": gateways,
+            "sessions": entities(Kind.SESSION),
+            "characters": entities(Kind.CHARACTER),
+            "providers": entities(Kind.PROVIDER),
+            "host": self._host,
+            "gateway": self._gateway,
+        }
+
+    def _rng(self) -> random.Random:
+        return random.Random(self.rng.random())
+
+    def _store(self) -> FaultyStore:
+        return FaultyStore(MemoryStore(self.database), self.weather)
+
+    def _host(self, _: JsonObject, inside: Inside) -> Host:
+        rng = self._rng()
+        locator = Locator(inside.runtime, rng, near=inside.name)
+        return Host(
+            self._store(),
+            RULES,
+            Upcasters(),
+            lambda host: LocatedPeers(host, locator),
+            HostSettings(checkpoint_events=20, checkpoint_s=5.0),
+            now_ms,
+            rng,
+        )
+
+    def _gateway(self, settings: JsonObject, inside: Inside) -> SimulatedGateway:
+        rng = self._rng()
+        locator = HostRefs(Locator(inside.runtime, rng))
+        hub_settings = HubSettings(rate_per_s=0)
+        name = f"{settings['id']}/{rng.getrandbits(48):x}"
+        hub = Hub(name, locator, self.tokens, hub_settings, Metrics(), rng, now_ms)
+        tables = HubTables(hub, StoredDirectory(self._store()), RootOverview(inside, rng))
+        return SimulatedGateway(inside, hub, tables, self.network)
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

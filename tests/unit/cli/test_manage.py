@@ -1,0 +1,133 @@
+"""The management commands as a person or a script types them."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.management_server import ScriptedServer, scripted_server
+from undying.cli import main
+from undying.protocol.data import Json
+from undying.protocol.errors import Code, Failure
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ScriptedServer]:
+    """A server whose data directory is the default one of the working directory."""
+    for name in ("UNDYING_URL", "UNDYING_DATA_DIR", "UNDYING_ADMIN_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    with scripted_server() as script:
+        (tmp_path / ".undying").mkdir()
+        (tmp_path / ".undying" / "url").write_text(script.url)
+        (tmp_path / ".undying" / "admin-token").write_text("kept")
+        yield script
+
+
+@dataclass
+class Outcome:
+    """What a command left behind."""
+
+    exit_code: int | str | None
+    out: str
+    err: str
+
+
+@pytest.fixture
+def undying(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> "Command":
+    return Command(monkeypatch, capsys)
+
+
+@dataclass
+class Command:
+    """Runs `undying` in this process."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, *args: str) -> Outcome:
+        self.monkeypatch.setattr("sys.argv", ["undying", *args])
+        with pytest.raises(SystemExit) as ended:
+            main.main()
+        out, err = self.capsys.readouterr()
+        code = ended.value.code
+        if isinstance(code, str):  # what the interpreter does with it
+            code, err = 1, f"{err}{code}"
+        return Outcome(code, out, err)
+
+
+def test_new_prints_one_json_document(server: ScriptedServer, undying: Command) -> None:
+    made: Json = {"session": "s1", "gm_token": "t", "url": server.url}
+    server.answer("POST /v1/sessions", 201, made)
+    done = undying("new", "Friday night", "--json")
+    assert (done.exit_code, json.loads(done.out), done.err) == (0, made, "")
+    assert server.asked[0].authorization == "Bearer kept"
+
+
+def test_new_prints_a_line_per_fact_for_people(server: ScriptedServer, undying: Command) -> None:
+    server.answer("POST /v1/sessions", 201, {"session": "s1", "gm_token": "t", "url": server.url})
+    assert undying("new", "Friday").out.split() == ["session", "s1", "gm_token", "t", "url", server.url]
+
+
+def test_the_token_in_the_environment_wins(server: ScriptedServer, undying: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDYING_ADMIN_TOKEN", "given")
+    server.answer("POST /v1/sessions", 201, {})
+    undying("new", "Friday")
+    assert server.asked[0].authorization == "Bearer given"
+
+
+def test_invite_reads_a_role_as_people_write_it(server: ScriptedServer, undying: Command) -> None:
+    server.answer("POST /v1/sessions/s1/invites", 201, {"token": "t", "url": server.url})
+    done = undying("invite", "s1", "--role", "P", "--name", "Ann", "--json")
+    assert (done.exit_code, json.loads(done.out)) == (0, {"token": "t", "url": server.url})
+    assert server.asked[0].body == {"role": "player", "name": "Ann"}
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("invite", "s1", "--role", "king", "--name", "Ann"),
+        ("invite", "s1", "--role", "system", "--name", "Ann"),
+        ("invite", "s 1", "--role", "gm", "--name", "Ann"),
+        ("invite", "../x", "--role", "gm", "--name", "Ann"),
+        ("invite", "s1", "--role", "gm", "--name", "Ann", "--user", "a/b"),
+        ("invite", "s1", "--role", "gm"),
+        ("status", "--watch", "--json"),
+        ("new",),
+        ("nonsense",),
+    ],
+)
+def test_a_wrong_command_line_is_exit_code_2_and_asks_nothing(
+    server: ScriptedServer, undying: Command, args: tuple[str, ...]
+) -> None:
+    done = undying(*args)
+    assert (done.exit_code, done.out, server.asked) == (2, "", [])
+    assert done.err
+
+
+def test_a_refusal_is_one_line_on_stderr_and_exit_code_1(server: ScriptedServer, undying: Command) -> None:
+    server.answer("POST /v1/sessions", 401, Failure(Code.NOT_AUTHENTICATED, "that is not the admin token").to_wire())
+    done = undying("new", "Friday", "--json")
+    assert (done.exit_code, done.out) == (1, "")
+    assert done.err.strip() == "undying: that is not the admin token (NOT_AUTHENTICATED)"
+
+
+def test_without_a_server_the_error_says_how_to_start_one(server: ScriptedServer, undying: Command) -> None:
+    done = undying("status", "--data-dir", "elsewhere")
+    assert done.exit_code == 1
+    assert "undying serve" in done.err
+
+
+def test_status_prints_what_the_server_said(server: ScriptedServer, undying: Command) -> None:
+    status: Json = {"url": server.url, "actors": [{"id": "root", "kind": "root", "state": "live", "parent": None}]}
+    server.answer("GET /v1/status", 200, status)
+    assert json.loads(undying("status", "--json").out) == status
+    assert "root" in undying("status").out
+
+
+def test_a_url_on_the_command_line_wins(server: ScriptedServer, undying: Command) -> None:
+    (Path(".undying") / "url").write_text("http://127.0.0.1:9")
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": []})
+    assert undying("status", "--json", "--url", server.url).exit_code == 0

@@ -1,0 +1,1 @@
+"""The gateway's parts, one at a time."""

@@ -1,0 +1,110 @@
+"""What a client may ask for is bounded, and each bound has an answer of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.connection import OPS_MAX
+from tests.unit.gateway.scripted_host import SESSION, make_gateway, send
+from undying.protocol.link import OpenItem, OpItem
+
+
+@dataclass
+class Clock:
+    """The gateway's clock in seconds, for the test to set."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def _say(op_id: str) -> dict[str, Any]:
+    return {"t": "op", "id": op_id, "s": SESSION, "k": "chat.say", "d": {"text": "hello"}}
+
+
+async def test_ops_beyond_the_rate_are_refused_and_told_when_to_come_again() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock, rate_per_s=10, rate_burst=3)
+    socket, connection = await gateway.seat()
+    for at in range(5):
+        send(connection, _say(f"op{at}"))
+    refused = [(ack["id"], ack["error"]["code"], ack["error"]["retry"]["after_ms"]) for ack in socket.of("ack")]
+    assert refused == [("op3", "RATE_LIMITED", 100), ("op4", "RATE_LIMITED", 100)]
+    clock.now_s = 0.1
+    send(connection, _say("op5"))
+    assert len(socket.of("ack")) == 2
+    assert socket.closed is None
+
+
+async def test_two_connections_of_a_user_share_one_rate() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock, rate_per_s=10, rate_burst=3)
+    (first, one), (second, two) = await gateway.seat(), await gateway.seat()
+    for at in range(3):
+        send(one, _say(f"op{at}"))
+    send(two, _say("op3"))
+    assert (first.of("ack"), [ack["error"]["code"] for ack in second.of("ack")]) == ([], ["RATE_LIMITED"])
+
+
+async def test_more_ops_without_an_answer_than_a_connection_may_have_are_refused_and_none_is_lost() -> None:
+    gateway = make_gateway(rate_per_s=0)
+    socket, connection = await gateway.seat()
+    for at in range(OPS_MAX + 5):
+        send(connection, _say(f"op{at}"))
+    assert [ack["error"]["code"] for ack in socket.of("ack")] == ["OVERLOADED"] * 5
+    for _ in range(OPS_MAX):
+        await gateway.host.accept({})
+    assert sum(ack["ok"] for ack in socket.of("ack")) == OPS_MAX
+
+
+async def test_a_client_that_claims_to_be_behind_is_brought_up_to_date_once_a_second() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock)
+    socket, connection = await gateway.seat()
+    for clock.now_s in (5.0, 5.1, 5.9, 6.0):
+        send(connection, {"t": "hb", "pos": {SESSION: [0, 0]}})
+        for _ in range(20):
+            await asyncio.sleep(0)
+        while not gateway.host.asked.empty():
+            await gateway.host.show()
+    assert len(socket.of("snapshot")) == 1 + 2  # the first one, and those of the first and last heartbeat
+    assert len(socket.of("hb_ok")) == 4
+
+
+async def test_a_refusal_does_not_repeat_a_long_name_of_a_stream() -> None:
+    gateway = make_gateway()
+    socket, connection = await gateway.seat()
+    send(connection, {**_say("op"), "s": "session:" + "x" * 60_000})
+    (ack,) = socket.of("ack")
+    assert (ack["error"]["code"], len(ack["s"])) == ("NOT_FOUND", 80)
+
+
+async def test_something_for_now_only_that_is_too_large_or_for_another_stream_goes_nowhere() -> None:
+    gateway = make_gateway()
+    socket, connection = await gateway.seat()
+    send(connection, {"t": "eph", "s": SESSION, "k": "typing", "d": {"x": "y" * 5_000}})
+    send(connection, {"t": "eph", "s": "session:s2", "k": "typing", "d": {}})
+    send(connection, _say("op"))
+    item = await gateway.host.asked.get()
+    while not isinstance(item, OpItem):
+        assert not isinstance(item, OpenItem)
+        assert item.tag != "eph"
+        item = await gateway.host.asked.get()
+    assert socket.closed is None
+
+
+async def test_a_stranger_who_does_not_join_in_time_is_told_to_go() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock, join_ms=10_000)
+    socket, connection = gateway.connect()
+    clock.now_s = 10.0
+    connection.tick(clock.now_s)
+    assert not socket.of("notice")
+    clock.now_s = 10.1
+    send(connection, {"t": "hb"})  # being heard is not enough
+    connection.tick(clock.now_s)
+    assert [notice["error"]["code"] for notice in socket.of("notice")] == ["JOIN_TIMEOUT"]
+    assert socket.closed == 4203

@@ -1,0 +1,259 @@
+"""What happens at a table: talk, fights, the map, members, and characters that come to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from actors.rules import Accepted, Refused
+from actors.session import SessionRules, SessionState
+from actors.session.state import (
+    ASKS_PENDING_MAX,
+    CHARACTERS_MAX,
+    CHAT_WINDOW,
+    CREATIONS_MAX,
+    NOTE_TEXT_MAX,
+    TOKENS_MAX,
+)
+from tests.unit.rules.playing import Play
+from tests.unit.rules.tables import ROLES, join, seat, table
+from undying.protocol.effects import ChangeRole, Remove
+from undying.protocol.errors import Code
+from undying.protocol.events import Event, View
+from undying.protocol.ids import Kind, Role
+from undying.protocol.ops import OPS
+
+
+def test_nothing_can_be_asked_of_a_table_before_it_was_made() -> None:
+    play = Play(SessionRules(), "t1", dict(ROLES))
+    assert not play.rules.exists(play.state)
+    assert play.code("gm", "chat.say", {"text": "hello?"}) is Code.NOT_FOUND
+    play.ok("@gateway", "session.create", {"name": "A"})
+    assert play.rules.exists(play.state)
+    assert play.code("@gateway", "session.create", {"name": "B"}) is Code.ALREADY_EXISTS
+
+
+def test_the_chat_keeps_the_last_lines() -> None:
+    play = table()
+    for number in range(CHAT_WINDOW + 3):
+        play.ok("ann", "chat.say", {"text": f"line {number}"})
+    chat = play.sees("sue")["chat"]
+    assert (len(chat), chat[0]["text"], chat[-1]["by"]) == (CHAT_WINDOW, "line 3", "ann")
+
+
+def test_a_whisper_to_nobody_at_the_table_is_refused() -> None:
+    assert table().code("ann", "chat.say", {"text": "psst", "to": ["eve"]}) is Code.NOT_FOUND
+
+
+CLIENT_OPS = [spec for (kind, _), spec in OPS.items() if kind is Kind.SESSION and not spec.internal]
+
+
+@pytest.mark.parametrize("spec", CLIENT_OPS, ids=lambda spec: spec.kind)
+def test_each_op_is_refused_to_the_roles_that_may_not_ask_it(spec: Any) -> None:
+    play = table()
+    for user, role in ROLES.items():
+        decision = play.do(user, spec.kind, {"wrong": "arguments"})
+        assert isinstance(decision, Refused)
+        assert decision.failure.code is (Code.BAD_ARGS if role in spec.roles else Code.FORBIDDEN)
+    assert Role.SPECTATOR not in spec.roles
+
+
+# members
+
+
+def test_a_member_joins_once_and_is_told_only_once() -> None:
+    play = table()
+    before = len(play.entries)
+    decision: Any = join(play, "ann", "gm")
+    assert decision.result == {"name": "ann", "role": "player"}
+    assert len(play.entries) == before
+    join(play, "ann", "player", name="Ann the Bold")
+    assert play.last_told("sue") == ("member.changed", {"user": "ann", "name": "Ann the Bold", "role": "player"})
+
+
+def test_a_new_role_holds_at_once_whatever_the_gateway_believes() -> None:
+    play = table()
+    play.ok("gm", "member.set_role", {"user": "ann", "role": "gm"})
+    assert play.effects[-1] == ChangeRole("role", "ann", "gm")
+    play.ok("ann", "map.set", {"scene": "cellar"}, role=Role.PLAYER)
+    play.ok("ann", "member.set_role", {"user": "gm", "role": "spectator"})
+    assert play.code("gm", "map.set", {"scene": "attic"}, role=Role.GM) is Code.FORBIDDEN
+
+
+def test_a_table_never_loses_its_last_game_master() -> None:
+    play = table()
+    assert play.code("gm", "member.set_role", {"user": "gm", "role": "player"}) is Code.WRONG_STATE
+    assert play.code("gm", "member.remove", {"user": "gm"}) is Code.WRONG_STATE
+    play.ok("gm", "member.set_role", {"user": "ann", "role": "gm"})
+    play.ok("gm", "member.remove", {"user": "gm"})
+
+
+def test_a_removed_user_stays_out_until_a_newer_invitation() -> None:
+    play = table()
+    play.ok("gm", "member.remove", {"user": "bob"})
+    removed_at = play.now_ms // 1000
+    assert play.effects[-1] == Remove("remove", "bob")
+    assert play.code("bob", "chat.say", {"text": "let me in"}) is Code.REMOVED
+    refused: Any = join(play, "bob", "player", issued=removed_at)
+    assert refused.failure.code is Code.REMOVED
+    assert isinstance(join(play, "bob", "player", issued=removed_at + 10), Accepted)
+    play.ok("bob", "chat.say", {"text": "thank you"})
+
+
+def test_while_paused_only_game_masters_act() -> None:
+    play = table()
+    play.ok("gm", "session.pause")
+    assert play.code("ann", "chat.say", {"text": "hm"}) is Code.PAUSED
+    assert play.code("bot", "chat.say", {"text": "hm"}) is Code.PAUSED
+    play.ok("gm", "chat.say", {"text": "Tea?"})
+    play.ok("gm", "session.resume")
+    play.ok("ann", "chat.say", {"text": "Two sugars."})
+
+
+# fights
+
+
+def fight(*names: str) -> Play[SessionState]:
+    play = table()
+    entries = [{"id": name, "name": name, "value": 10 - at} for at, name in enumerate(names)]
+    play.ok("gm", "initiative.set", {"entries": entries})
+    play.ok("gm", "combat.start")
+    return play
+
+
+def turn(play: Play[SessionState]) -> tuple[int, str | None]:
+    combat = play.sees("sue")["combat"]
+    return combat["round"], combat["entry"] and combat["entry"]["id"]
+
+
+def test_turns_go_round_and_back() -> None:
+    play = fight("a", "b")
+    assert turn(play) == (1, "a")
+    assert play.code("gm", "initiative.prev") is Code.WRONG_STATE
+    play.ok("gm", "initiative.next")
+    play.ok("gm", "initiative.next")
+    assert turn(play) == (2, "a")
+    play.ok("gm", "initiative.prev")
+    assert turn(play) == (1, "b")
+
+
+def test_the_order_is_by_value_and_equal_ones_stay_as_given() -> None:
+    play = table()
+    for name, value in (("a", 1), ("b", 5), ("c", 5), ("d", 7.5)):
+        play.ok("gm", "initiative.add", {"entry": {"id": name, "name": name, "value": value}})
+    assert [entry["id"] for entry in play.sees("sue")["combat"]["entries"]] == ["d", "b", "c", "a"]
+
+
+def test_when_the_one_whose_turn_it_is_goes_the_next_has_it() -> None:
+    play = fight("a", "b", "c")
+    play.ok("gm", "initiative.next")
+    play.ok("gm", "initiative.remove", {"id": "b"})
+    assert turn(play) == (1, "c")
+    play.ok("gm", "initiative.set", {"entries": []})
+    assert turn(play) == (1, None)
+    assert play.code("gm", "initiative.next") is Code.WRONG_STATE
+
+
+def test_a_player_ends_their_own_turn_only() -> None:
+    play = table()
+    krusk = seat(play, "ann", "Krusk")
+    play.ok("gm", "initiative.add", {"entry": {"id": "k", "name": "Krusk", "value": 9, "character": krusk}})
+    play.ok("bob", "initiative.add", {"entry": {"id": "b", "name": "Bob", "value": 5}})
+    assert play.code("ann", "initiative.next") is Code.WRONG_STATE
+    play.ok("gm", "combat.start")
+    assert play.code("bob", "initiative.next") is Code.FORBIDDEN
+    play.ok("ann", "initiative.next")
+    play.ok("bob", "initiative.next")
+    assert turn(play) == (2, "k")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"id": "g", "name": "stolen", "value": 1},
+        {"id": "new", "name": "hidden", "value": 1, "hidden": True},
+        {"id": "new", "name": "other's", "value": 1, "character": "somebody"},
+    ],
+)
+def test_a_player_puts_only_open_entries_of_their_own_into_the_order(entry: Any) -> None:
+    play = fight("g")
+    assert play.code("ann", "initiative.add", {"entry": entry}) is Code.FORBIDDEN
+    assert play.code("ann", "initiative.remove", {"id": "g"}) is Code.FORBIDDEN
+
+
+def test_a_fight_is_on_or_off() -> None:
+    play = fight("a")
+    assert play.code("gm", "combat.start") is Code.WRONG_STATE
+    play.ok("gm", "combat.end")
+    assert play.code("gm", "combat.end") is Code.WRONG_STATE
+    assert play.code("gm", "initiative.next") is Code.WRONG_STATE
+    assert [entry["id"] for entry in play.sees("ann")["combat"]["entries"]] == ["a"]
+
+
+# the map
+
+
+def test_a_player_moves_their_characters_token_and_no_other() -> None:
+    play = table()
+    krusk = seat(play, "ann", "Krusk")
+    play.ok("gm", "token.put", {"id": "k", "x": 0, "y": 0, "character": krusk})
+    play.ok("ann", "token.move", {"id": "k", "x": 1, "y": 1.5})
+    assert play.code("bob", "token.move", {"id": "k", "x": 9, "y": 9}) is Code.FORBIDDEN
+    assert play.code("bob", "token.remove", {"id": "k"}) is Code.FORBIDDEN
+    assert play.code("bob", "token.put", {"id": "k", "x": 9, "y": 9}) is Code.FORBIDDEN
+    assert play.code("bob", "token.put", {"id": "b", "x": 9, "y": 9, "character": krusk}) is Code.FORBIDDEN
+    token = play.sees("sue")["map"]["tokens"]["k"]
+    assert (token["x"], token["y"]) == (1, 1.5)
+
+
+def test_a_token_that_a_player_put_down_is_theirs() -> None:
+    play = table()
+    play.ok("ann", "token.put", {"id": "cat", "x": 0, "y": 0})
+    play.ok("gm", "token.put", {"id": "cat", "x": 3, "y": 0, "name": "Cat"})
+    play.ok("ann", "token.move", {"id": "cat", "x": 1, "y": 0})
+    play.ok("ann", "token.remove", {"id": "cat"})
+    assert play.sees("sue")["map"]["tokens"] == {}
+
+
+def test_a_new_scene_leaves_the_tokens_where_they_are() -> None:
+    play = table()
+    play.ok("gm", "token.put", {"id": "t", "x": 1, "y": 2})
+    play.ok("gm", "map.set", {"scene": "cellar", "grid": {"size": 5}})
+    board = play.sees("sue")["map"]
+    assert (board["scene"], board["grid"], list(board["tokens"])) == ("cellar", {"size": 5}, ["t"])
+
+
+# bounds
+
+
+def test_each_bound_of_a_table_is_refused_with_its_limit() -> None:
+    play = table()
+    for number in range(ASKS_PENDING_MAX):
+        play.ok("ann", "ai.ask", {"prompt": f"question {number}"})
+    assert play.code("ann", "ai.ask", {"prompt": "one more"}) is Code.LIMIT_EXCEEDED
+    for number in range(TOKENS_MAX):
+        play.rules.evolve(play.state, _token_event(number))
+    refused = play.refused("gm", "token.put", {"id": "one-more", "x": 0, "y": 0})
+    assert (refused.code, refused.context) == (Code.LIMIT_EXCEEDED, {"limit": TOKENS_MAX})
+    play.ok("gm", "token.put", {"id": "t0", "x": 5, "y": 5})
+    play.ok("ann", "note.put", {"id": "n", "text": "x" * 10_000})
+    play.ok("ann", "note.append", {"id": "n", "text": "x" * (NOTE_TEXT_MAX - 10_000)})
+    assert play.code("ann", "note.append", {"id": "n", "text": "x"}) is Code.LIMIT_EXCEEDED
+
+
+def _token_event(number: int) -> Any:
+    absent = dict.fromkeys(("name", "image", "size", "rotation", "color", "character"))
+    data: Any = {"id": f"t{number}", "x": 0, "y": 0, "hidden": False, "by": "gm", **absent}
+    return Event(1, "token.changed", "gm", 0, (View(None, data),))
+
+
+def test_characters_under_way_count_towards_the_bounds() -> None:
+    play = table()
+    for _ in range(CREATIONS_MAX):
+        play.ok("ann", "character.create", {"sheet": {"name": "K"}})
+    assert play.code("ann", "character.create", {"sheet": {"name": "K"}}) is Code.LIMIT_EXCEEDED
+    full = table()
+    for _ in range(CHARACTERS_MAX):
+        seat(full, "ann", "K")
+    assert full.code("ann", "character.create", {"sheet": {"name": "K"}}) is Code.LIMIT_EXCEEDED

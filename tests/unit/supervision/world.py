@@ -1,0 +1,141 @@
+"""A small server in one virtual loop: the real supervisors, and hosts and gateways that only pretend."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from actors.runtime import Inside, Program, Ref
+from actors.runtime_local import LocalRuntime
+from supervision.entities import EntitySettings, EntitySupervisor
+from supervision.gateways import GatewaysSettings, GatewaysSupervisor
+from supervision.hosts import HostsSettings, HostsSupervisor
+from supervision.locator import Locator
+from supervision.placement import Budget
+from supervision.root import RootSupervisor, supervisor_specs
+from undying.protocol.data import JsonObject
+from undying.protocol.errors import Code, Failure, UndyingError, error
+from undying.protocol.ids import Kind
+
+SPAWN_S = 0.8
+PATIENCE_S = 60.0
+
+
+@dataclass
+class World:
+    """What the pretended store knows, and what is to go wrong."""
+
+    spares: int = 2
+    budget: Budget = field(default_factory=Budget)
+    gateways: int = 1
+    epochs: dict[str, int] = field(default_factory=dict)
+    deadly: set[str] = field(default_factory=set)
+    """Streams that end the process that activates them."""
+    refused: dict[str, Failure] = field(default_factory=dict)
+    """Streams that can't be activated, and why."""
+    stuck: set[str] = field(default_factory=set)
+    """Streams whose activation never returns."""
+    activations: list[tuple[str, str]] = field(default_factory=list)
+    drained: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng = random.Random(7)
+        self.runtime = LocalRuntime(
+            {
+                "host": lambda settings, inside: FakeHost(self, inside),
+                "gateway": lambda settings, inside: FakeGateway(self, settings, inside),
+                "hosts": lambda settings, inside: HostsSupervisor(HostsSettings(self.spares, self.budget), inside, self.rng),
+                "sessions": lambda settings, inside: self.entities(Kind.SESSION, inside),
+                "characters": lambda settings, inside: self.entities(Kind.CHARACTER, inside),
+                "providers": lambda settings, inside: self.entities(Kind.PROVIDER, inside),
+                "gateways": lambda settings, inside: GatewaysSupervisor(
+                    GatewaysSettings(self.gateways), inside, self.rng, self.clock
+                ),
+                "root": lambda settings, inside: RootSupervisor(supervisor_specs({}), inside, self.rng, self.clock),
+            },
+            spawn_s=SPAWN_S,
+        )
+
+    def clock(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def entities(self, kind: Kind, inside: Inside) -> EntitySupervisor:
+        return EntitySupervisor(kind, EntitySettings(), inside, self.rng, self.clock)
+
+    async def up(self) -> Ref:
+        """Start the whole tree and wait until the spares are warm and the gateways live."""
+        root = await self.runtime.spawn("root", Program("root"), restarts=True)
+        await self.until(self.is_calm)
+        return root
+
+    async def is_calm(self) -> bool:
+        rows = await self.rows()
+        kinds = [row["kind"] for row in rows.values() if row["state"] == "live"]
+        return kinds.count("gateway") == self.gateways and kinds.count("spare") == self.spares
+
+    async def rows(self) -> dict[str, JsonObject]:
+        root = await self.runtime.find("root")
+        return {} if root is None else {row["id"]: row for row in await root.call("status")}
+
+    async def host_of(self, stream: str, *, create: bool = False, avoid: str = "") -> str:
+        """Return the name of the host in which a stream is live."""
+        return (await Locator(self.runtime, self.rng).locate(stream, create, avoid)).name
+
+    async def until(self, condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not await condition():  # noqa: ASYNC110 - virtual time
+                await asyncio.sleep(0.01)
+
+
+class FakeHost:
+    """Lets streams be live, as the world wants it."""
+
+    def __init__(self, world: World, inside: Inside) -> None:
+        self._world = world
+        self._inside = inside
+        self._live: dict[str, int] = {}
+
+    async def start(self) -> None:
+        return None
+
+    async def stop(self) -> None:
+        self._world.stopped.append(self._inside.name)
+
+    async def drain(self) -> None:
+        self._world.drained.append(self._inside.name)
+
+    async def activate(self, stream: str, create: bool) -> list[int]:
+        world = self._world
+        world.activations.append((stream, self._inside.name))
+        if stream in world.deadly:
+            await self._inside.runtime.kill(self._inside.name)
+        if stream in world.stuck:
+            await asyncio.Event().wait()
+        if stream in world.refused:
+            raise UndyingError(world.refused[stream])
+        if stream not in world.epochs and not create:
+            raise error(Code.NOT_FOUND, "never created", stream=stream)
+        if stream not in self._live:
+            await asyncio.sleep(0.005)
+            self._live[stream] = world.epochs[stream] = world.epochs.get(stream, 0) + 1
+        return [self._live[stream], 0]
+
+    async def status(self) -> list[JsonObject]:
+        return [{"id": stream, "epoch": epoch, "seq": 0, "state": "live"} for stream, epoch in self._live.items()]
+
+
+class FakeGateway:
+    """Is there."""
+
+    def __init__(self, world: World, settings: JsonObject, inside: Inside) -> None:
+        self._world = world
+        self._id = str(settings["id"])
+
+    async def start(self) -> None:
+        return None
+
+    async def stop(self) -> None:
+        self._world.stopped.append(self._id)

@@ -1,0 +1,122 @@
+"""The real parts of a server: the embedded Valkey, the Ray cluster, and the look at `/readyz`.
+
+The store is kept up: when its process ends unasked it is started again on the same files at the same address, and the entities,
+which saw their writes fail, read their journals again. (Nobody else could restart it; the tree is Ray's side of the house.)
+
+Ray's files (sockets, logs) live in the data directory, or, when its path is too long for a socket's name, in a directory of the
+system's temporary one; either is emptied before a start and removed after the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from actors.ray_cluster import ClusterSettings, RayCluster
+from actors.runtime import Runtime
+from persistence.embedded import EmbeddedStore, EmbeddedStoreError
+from undying.cli.datadir import DataDir
+from undying.cli.management import is_ready
+from undying.cli.server import Parts
+from undying.cli.settings import ServeSettings
+from undying.protocol.errors import Code, error
+
+WIRING: Final = "undying.cli.wiring:WIRING"
+"""The composition root: all programs of a server by name."""
+
+RAY_PATH_BYTES_MAX: Final = 40
+"""Ray adds some 60 bytes to this for its sockets, whose names the kernel bounds at 107."""
+
+RAY_FILES: Final = "r"
+"""Ray opens its directory to everybody; so it gets one inside of ours, which is closed."""
+
+STORE_LOOK_S: Final = 0.1
+"""Seconds between two looks at whether the store's process lives."""
+
+STORE_RETRY_S: Final = 2.0
+"""Seconds between attempts to start a store again that won't."""
+
+READY_TIMEOUT_S: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@asynccontextmanager
+async def _store(_directory: DataDir, settings: ServeSettings) -> AsyncIterator[str]:
+    store = EmbeddedStore(settings.data_dir, settings.durability)
+    try:
+        url = await store.start()
+    except EmbeddedStoreError as problem:
+        raise error(Code.DATABASE_UNAVAILABLE, str(problem)) from problem
+    keeper = asyncio.create_task(_keep_up(store))
+    try:
+        yield url
+    finally:
+        keeper.cancel()
+        with suppress(asyncio.CancelledError):
+            await keeper
+        await store.stop()
+
+
+async def _keep_up(store: EmbeddedStore) -> None:
+    while True:
+        await asyncio.sleep(STORE_LOOK_S)
+        if store.pid is not None:
+            continue
+        _log.error("the embedded store ended unasked; starting it again")
+        try:
+            await store.start()
+            _log.info("store started again", pid=store.pid)
+        except (EmbeddedStoreError, OSError) as problem:  # OSError: no memory for a process, a full disk
+            _log.critical("the embedded store can't be started again", reason=str(problem))
+            await asyncio.sleep(STORE_RETRY_S)
+
+
+@asynccontextmanager
+async def _runtime(wiring: str, directory: DataDir, settings: ServeSettings) -> AsyncIterator[Runtime]:
+    files = _ray_directory(settings.data_dir)
+    shutil.rmtree(files, ignore_errors=True)  # of a server that was killed
+    try:
+        files.mkdir(mode=0o700)  # fails when somebody else's is in the way
+        cluster = RayCluster.start(
+            ClusterSettings(
+                wiring=wiring,
+                preload=(wiring.partition(":")[0],),
+                address=settings.ray_address,
+                directory=files / RAY_FILES,
+                namespace=f"undying-{directory.server_id()}",
+            )
+        )
+    except (OSError, RuntimeError, ValueError) as problem:  # Ray has no base class for what it raises here
+        raise error(Code.UNAVAILABLE, f"Ray did not start: {problem}") from problem
+    try:
+        yield cluster.runtime
+    finally:
+        cluster.stop()
+        shutil.rmtree(files, ignore_errors=True)
+
+
+def _ray_directory(data_dir: Path) -> Path:
+    """Return where Ray puts its files: the same place at every start, so that the next one finds what was left."""
+    near = data_dir / "ray"
+    if len(bytes(near / RAY_FILES)) <= RAY_PATH_BYTES_MAX:
+        return near
+    return Path(tempfile.gettempdir()) / f"undying-{hashlib.blake2b(bytes(data_dir), digest_size=6).hexdigest()}"
+
+
+async def _ready(url: str) -> bool:
+    return await asyncio.to_thread(is_ready, url, READY_TIMEOUT_S)
+
+
+def real_parts(wiring: str = WIRING) -> Parts:
+    """Return the parts of a real server whose programs are in the table that `wiring` names, `package.module:ATTRIBUTE`."""
+    return Parts(store=_store, runtime=partial(_runtime, wiring), ready=_ready)

@@ -1,0 +1,139 @@
+"""A whole server, from nothing to ready and back to nothing.
+
+    port held → store → runtime → root → /readyz says 200 → (stop is asked for) → root drains → runtime ends → store ends
+
+Each part is ended by the one that made it, in reverse order, also when a later part's start fails. Every wait has a bound; past
+it the next part's end begins, and `children.end` has the last word about processes. A stop that is asked for during the start
+counts between two steps, none of which takes long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from actors.runtime import Program, Runtime, RuntimeFault
+from undying.cli import children, port
+from undying.cli.datadir import DataDir
+from undying.cli.settings import ServeSettings
+from undying.protocol.errors import Code, UndyingError, error
+
+ROOT: Final = "root"
+"""Name of the root process, and of its program in the wiring."""
+
+SPAWN_S: Final = 180.0
+"""Seconds within which the root has started."""
+
+READY_S: Final = 180.0
+"""Seconds between the root's start and `/readyz` saying 200."""
+
+READY_POLL_S: Final = 0.05
+
+DRAIN_S: Final = 30.0
+"""Seconds that the tree has to finish, save and end."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """How a server's parts are made; each context ends what it started."""
+
+    store: Callable[[DataDir, ServeSettings], AbstractAsyncContextManager[str]]
+    """Start the embedded store, give its url."""
+
+    runtime: Callable[[DataDir, ServeSettings], AbstractAsyncContextManager[Runtime]]
+    """Start or join a cluster, give the runtime over it."""
+
+    ready: Callable[[str], Awaitable[bool]]
+    """Tell whether the server at a base url is ready."""
+
+
+async def run(
+    settings: ServeSettings, directory: DataDir, parts: Parts, stop: asyncio.Event, announce: Callable[[str], None]
+) -> None:
+    """Bring a server up, call `announce` with its url once it is ready, take it down when `stop` is set.
+
+    Raises what a part's start raises: UndyingError, RuntimeFault, OSError; everything is ended by then.
+    """
+    async with AsyncExitStack() as parts_up:
+        await parts_up.enter_async_context(children.recorded(directory))
+        url = await _bring_up(settings, directory, parts, stop, parts_up)
+        if url is None:
+            return
+        directory.announce(url)
+        announce(url)
+        await stop.wait()
+        _log.info("draining")
+
+
+async def _bring_up(
+    settings: ServeSettings, directory: DataDir, parts: Parts, stop: asyncio.Event, up: AsyncExitStack
+) -> str | None:
+    """Start everything; returns the url, or None when a stop was asked for meanwhile."""
+    holder = up.enter_context(port.hold(settings.host, settings.port))
+    number = port.number_of(holder)
+    settings = settings.replace(port=number, admin_token=settings.admin_token or directory.admin_token())
+    if settings.redis_url is None:
+        settings = settings.replace(redis_url=await up.enter_async_context(parts.store(directory, settings)))
+        _log.info("store started")
+    if stop.is_set():
+        return None
+    runtime = await up.enter_async_context(parts.runtime(directory, settings))
+    _log.info("runtime started")
+    if stop.is_set():
+        return None
+    await up.enter_async_context(_tree(runtime, settings))
+    _log.info("tree started")
+    url = port.base_url(settings.host, number)
+    return url if await _wait_until_ready(url, parts, stop) else None
+
+
+@asynccontextmanager
+async def _tree(runtime: Runtime, settings: ServeSettings) -> AsyncIterator[None]:
+    """Start the root, which starts everything else; at the end let it drain, and end what is left.
+
+    On a joined cluster an earlier server of this data directory, killed, may have left its processes: they are ended first.
+    """
+    await _end_processes(runtime)
+    try:
+        async with asyncio.timeout(SPAWN_S):
+            root = await runtime.spawn(ROOT, Program(ROOT, settings.to_plain()), restarts=True)
+        yield
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await root.call("stop")
+        except (RuntimeFault, UndyingError, TimeoutError) as problem:
+            # What was acknowledged is in the journal; an unsaved checkpoint costs the next start some milliseconds.
+            _log.warning("the tree did not drain in order", reason=repr(problem))
+    finally:
+        await _end_processes(runtime)
+
+
+async def _end_processes(runtime: Runtime) -> None:
+    """End the processes that the root did not. The root first: it would bring the others back."""
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            await runtime.kill(ROOT)
+            for name in sorted(await runtime.names()):
+                await runtime.kill(name)
+    except (RuntimeFault, TimeoutError) as problem:
+        _log.warning("processes left to the runtime's end", reason=repr(problem))
+
+
+async def _wait_until_ready(url: str, parts: Parts, stop: asyncio.Event) -> bool:
+    """Wait for readiness; False when a stop was asked for first. Raises UndyingError UNAVAILABLE past READY_S."""
+    try:
+        async with asyncio.timeout(READY_S):
+            while not stop.is_set():
+                if await parts.ready(url):
+                    return True
+                await asyncio.sleep(READY_POLL_S)
+            return False
+    except TimeoutError:
+        raise error(Code.UNAVAILABLE, f"the server at {url} was not ready within {READY_S:.0f} s; its log says why") from None

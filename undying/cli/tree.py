@@ -1,0 +1,88 @@
+"""What is alive in a server, drawn as a tree: pure functions from the rows of `GET /v1/status` to what rich prints.
+
+Rows come from several processes that may restart meanwhile: a row whose parent is missing, or is itself, or is its own
+descendant, still shows, at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from rich.markup import escape
+from rich.table import Table
+
+from undying.protocol.data import Json, JsonObject
+
+COLUMNS: Final = ("kind", "state", "pid", "node", "epoch", "restarts")
+STYLES: Final[Mapping[str, str]] = {
+    "live": "green",
+    "starting": "yellow",
+    "restarting": "bold yellow",
+    "resting": "dim",
+    "draining": "yellow",
+    "quarantined": "bold red",
+    "failed": "bold red",
+}
+
+
+class Branch(NamedTuple):
+    """A row at its place: what is drawn before its id, and the row."""
+
+    lead: str
+    row: JsonObject
+
+
+def branches(rows: Sequence[JsonObject]) -> list[Branch]:
+    """Put rows in the order of the tree, each with the lines that lead to it. Every row comes out once."""
+    by_parent: dict[Json, list[int]] = {}
+    ids = {row.get("id") for row in rows}
+    tops: list[int] = []
+    for number, row in enumerate(rows):
+        parent = row.get("parent")
+        if parent is None or parent not in ids or parent == row.get("id"):
+            tops.append(number)
+        else:
+            by_parent.setdefault(parent, []).append(number)
+    drawn: set[int] = set()
+    out: list[Branch] = []
+    for number in [*tops, *range(len(rows))]:  # the second part finds only rows that are their own ancestors
+        out.extend(_draw(number, rows, by_parent, drawn))
+    return out
+
+
+def _draw(top: int, rows: Sequence[JsonObject], by_parent: Mapping[Json, list[int]], drawn: set[int]) -> Iterator[Branch]:
+    pending = [(top, "", "")]  # row, what leads to it, what leads to its children
+    while pending:
+        number, lead, below = pending.pop()
+        if number in drawn:
+            continue
+        drawn.add(number)
+        yield Branch(lead, rows[number])
+        children = [child for child in by_parent.get(rows[number].get("id"), []) if child not in drawn]
+        for child in reversed(children):
+            last = child == children[-1]
+            pending.append((child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
+
+
+def table(status: JsonObject) -> Table:
+    """Draw the answer of `GET /v1/status`."""
+    rows = [row for row in _list(status.get("actors")) if isinstance(row, dict)]
+    drawn = Table(title=escape(str(status.get("url", ""))), title_justify="left", box=None, header_style="bold", pad_edge=False)
+    drawn.add_column("actor", no_wrap=True)
+    for name in COLUMNS:
+        drawn.add_column(name, justify="right" if name in ("pid", "epoch", "restarts") else "left", no_wrap=name != "node")
+    for lead, row in branches(rows):
+        style = STYLES.get(str(row.get("state")), "")
+        cells = [_cell(row.get(name), style if name == "state" else "") for name in COLUMNS]
+        drawn.add_row(f"[dim]{lead}[/dim]{_cell(row.get('id'))}" if lead else _cell(row.get("id")), *cells)
+    return drawn
+
+
+def _list(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
+def _cell(value: Json, style: str = "") -> str:
+    text = "" if value is None else escape(str(value))
+    return f"[{style}]{text}[/{style}]" if style and text else text

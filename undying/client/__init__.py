@@ -1,0 +1,1 @@
+"""The SDK: play at a table from Python."""

@@ -1,0 +1,1 @@
+"""The wire: ids, positions, events, errors, and what gateway and host say to each other."""

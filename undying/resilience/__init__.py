@@ -1,0 +1,1 @@
+"""Ways to go on after a failure: pure, with the clock injected."""
