@@ -7,14 +7,18 @@ enough: such an answer could only turn out differently after the state changed, 
 Bounds: `PER_USER` answers for each user, `USERS` users, the longest unused forgotten first; an answer that is still to
 come (`pending`) is never forgotten, nor is the one just given. A user may therefore have at most `PER_USER` ops without
 an answer on one stream; a gateway holds each to less (`gateway.connection.OPS_MAX` times `gateway.hub.SEATS_MAX`).
+
+An answer is packed once, when it is given, and those bytes go into the entry and into every checkpoint as they are. Most are
+never looked at again. As bytes they are small, and nothing that the garbage collector has to walk: a busy host remembers
+hundreds of thousands.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, TypeAlias, cast
 
 import msgpack
 
@@ -35,25 +39,30 @@ class Answer:
     pending: bool = False
 
 
-Record = tuple[str, str, int, int, JsonObject | None, JsonObject | None, bool]
-"""An answer as stored: user, op id, epoch, seq, result, error object, pending."""
+Record: TypeAlias = bytes
+"""An answer as stored: MessagePack list of user, op id, epoch, seq, result, error object, pending."""
+
+_PACKER: Final = msgpack.Packer()
 
 
-def record_of(user: str, op_id: str, answer: Answer) -> Record:
-    """Return the stored form of an answer."""
-    epoch, seq = answer.position
-    return (user, op_id, epoch, seq, answer.result, answer.error, answer.pending)
+def pack_records(records: Sequence[Record]) -> bytes:
+    """Encode a list of records; none are no bytes."""
+    return cast(bytes, _PACKER.pack_array_header(len(records))) + b"".join(records) if records else b""
 
 
-def pack_records(records: Iterable[Record]) -> bytes:
-    """Encode records; none are no bytes."""
-    listed = list(records)
-    return cast(bytes, msgpack.packb(listed)) if listed else b""
+def unpack_records(data: bytes) -> list[tuple[str, str, Answer]]:
+    """Decode a list of records: user, op id and answer each."""
+    return [(raw[0], raw[1], _read(raw)) for raw in msgpack.unpackb(data)] if data else []
 
 
-def unpack_records(data: bytes) -> list[Record]:
-    """Decode records."""
-    return [cast(Record, tuple(raw)) for raw in msgpack.unpackb(data)] if data else []
+def _read(raw: Sequence[object]) -> Answer:
+    _, _, epoch, seq, result, error, pending = raw
+    return Answer(
+        Position(cast(int, epoch), cast(int, seq)),
+        cast("JsonObject | None", result),
+        cast("JsonObject | None", error),
+        cast(bool, pending),
+    )
 
 
 class Answers:
@@ -62,44 +71,58 @@ class Answers:
     def __init__(self, per_user: int = PER_USER, users: int = USERS) -> None:
         self._per_user = per_user
         self._users_max = users
-        self._users: OrderedDict[str, OrderedDict[str, Answer]] = OrderedDict()
+        self._users: OrderedDict[str, OrderedDict[str, Record]] = OrderedDict()
+        self._pending: set[tuple[str, str]] = set()
 
     def get(self, user: str, op_id: str) -> Answer | None:
         """Return the answer given to that op, None when it is new (or forgotten)."""
+        record = self.record(user, op_id)
+        return None if record is None else _read(msgpack.unpackb(record))
+
+    def record(self, user: str, op_id: str) -> Record | None:
+        """Return the answer given to that op as it is stored."""
         given = self._users.get(user)
         return None if given is None else given.get(op_id)
 
-    def put(self, user: str, op_id: str, answer: Answer) -> None:
-        """Remember an answer, in the place of a pending one if there is one."""
+    def put(self, user: str, op_id: str, answer: Answer) -> Record:
+        """Remember an answer, in the place of a pending one if there is one. Returns its stored form."""
+        epoch, seq = answer.position
+        record = cast(Record, msgpack.packb((user, op_id, epoch, seq, answer.result, answer.error, answer.pending)))
         given = self._users.get(user)
         if given is None:
             given = self._users[user] = OrderedDict()
         else:
             self._users.move_to_end(user)
-        given[op_id] = answer
+            given.pop(op_id, None)  # what was pending is now the newest answer, not as old as its question
+        given[op_id] = record
+        if answer.pending:
+            self._pending.add((user, op_id))
+        elif self._pending:
+            self._pending.discard((user, op_id))
         if len(self._users) > self._users_max:
             self._forget_user(user)
         if len(given) > self._per_user:
-            _forget_answer(given, op_id)
+            self._forget_answer(user, given, op_id)
+        return record
 
-    def restore(self, records: Iterable[Record]) -> None:
+    def restore(self, answers: Iterable[tuple[str, str, Answer]]) -> None:
         """Remember stored answers, oldest first."""
-        for user, op_id, epoch, seq, result, error, pending in records:
-            self.put(user, op_id, Answer(Position(epoch, seq), result, error, pending))
+        for user, op_id, answer in answers:
+            self.put(user, op_id, answer)
 
     def records(self) -> list[Record]:
         """Return all answers in stored form, oldest first per user."""
-        return [record_of(user, op_id, answer) for user, given in self._users.items() for op_id, answer in given.items()]
+        return [record for given in self._users.values() for record in given.values()]
 
     def _forget_user(self, newest: str) -> None:
-        for user, given in self._users.items():
-            if user != newest and not any(answer.pending for answer in given.values()):
+        waiting = {user for user, _ in self._pending}
+        for user in self._users:
+            if user != newest and user not in waiting:
                 del self._users[user]
                 return
 
-
-def _forget_answer(given: OrderedDict[str, Answer], newest: str) -> None:
-    for op_id, answer in given.items():
-        if op_id != newest and not answer.pending:
-            del given[op_id]
-            return
+    def _forget_answer(self, user: str, given: OrderedDict[str, Record], newest: str) -> None:
+        for op_id in given:
+            if op_id != newest and (user, op_id) not in self._pending:
+                del given[op_id]
+                return

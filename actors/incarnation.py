@@ -22,7 +22,7 @@ from typing import Final, Generic, TypeVar, cast
 
 import msgpack
 
-from actors.answers import Answer, Answers, pack_records, record_of
+from actors.answers import Answer, Answers, Record, pack_records
 from actors.rules import Accepted, Context, Op, Refused, Rules
 from persistence.journal import claimed_after
 from persistence.store import Entry
@@ -68,7 +68,7 @@ class Incarnation(Generic[S, T]):
         self._events: list[JsonObject] = []
         self._public = True
         self._effects: list[Effect] = []
-        self._records: list[tuple[str, str, Answer]] = []
+        self._records: list[tuple[str, str, Record]] = []
         self._records_max = RECORDS_MAX
         self._replies: list[Reply[T]] = []
         self._waiting: dict[tuple[str, str], list[tuple[T, bool]]] = {}
@@ -129,11 +129,10 @@ class Incarnation(Generic[S, T]):
                 self._replies.append(Reply(waiter, answer, dup))
 
     def _remember(self, user: str, op_id: str, answer: Answer) -> None:
-        self.answers.put(user, op_id, answer)
-        self._records.append((user, op_id, answer))
+        self._records.append((user, op_id, self.answers.put(user, op_id, answer)))
         if len(self._records) > self._records_max:
             # Refusals that no commit took along: only those that are still remembered are worth taking along later.
-            kept = [each for each in self._records if self.answers.get(each[0], each[1]) is each[2]]
+            kept = [each for each in self._records if self.answers.record(each[0], each[1]) is each[2]]
             self._records, self._records_max = kept, max(RECORDS_MAX, 2 * len(kept))
 
     def seal(self) -> Entry:
@@ -143,7 +142,7 @@ class Incarnation(Generic[S, T]):
             first=self.position.seq + 1,
             public=self._public,
             body=cast(bytes, msgpack.packb(self._events)),
-            answers=pack_records(record_of(*each) for each in self._records),
+            answers=pack_records([record for _, _, record in self._records]),
             effects=pack_effects(self._effects),
         )
         self._events, self._records, self._effects, self._public = [], [], [], True

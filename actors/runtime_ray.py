@@ -27,6 +27,7 @@ import ray.util
 from ray._private import worker as ray_worker
 from ray.exceptions import ActorDiedError, RayError
 
+from actors.garbage import collect_rarely
 from actors.process import Process
 from actors.runtime import CallLost, Exit, Inside, NameTaken, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, Wiring
 from undying.protocol.errors import Failure, UndyingError
@@ -55,6 +56,7 @@ class UndyingProcess:
     def __init__(self, wiring: str, preload: Sequence[str], namespace: str, name: str, program: Program | None) -> None:
         for module in preload:
             importlib.import_module(module)
+        collect_rarely()
         runtime = RayRuntime(wiring, preload, namespace=namespace)
         inside = Inside(name, ray.get_runtime_context().get_node_id()[:8], runtime)
         self._process = Process(inside, _Wired(wiring), os.getpid(), meant_for=program)

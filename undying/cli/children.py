@@ -3,14 +3,19 @@
 A server that ends in order ends its parts in order. This is what holds when one doesn't: it ends processes that outlived their
 part, and those of a server that was itself killed, which its successor finds in the data directory's record.
 
-A process is known by its pid and the time it was made, so that another one that got the pid later is never touched.
+Two things tell which processes those are, for neither does alone. All that a server starts inherits a *mark* in its
+environment; but a process may write over the place where the system shows that (some of Ray's do, with their titles). The
+*record* has those, but is some seconds behind: a process that was starting when the server was killed is found by its mark.
+
+A recorded process is known by its pid and the time it was made, so that another one that got the pid later is never touched.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+import os
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import psutil
@@ -19,8 +24,11 @@ import structlog
 from undying.cli.datadir import DataDir, Started
 from undying.protocol.errors import UndyingError
 
+MARK: Final = "UNDYING_SERVER"
+"""The variable that all processes of a server have in their environment; its value is the data directory's server id."""
+
 RECORD_S: Final = 2.0
-"""Seconds between two looks at what was started; what comes and goes between them dies with its parent."""
+"""Seconds between two looks at what was started."""
 
 GRACE_S: Final = 5.0
 """Seconds that a process has between being asked to end and being killed."""
@@ -40,6 +48,32 @@ def running() -> list[Started]:
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:
+                found.append(Started(process.pid, process.create_time()))
+    return found
+
+
+@contextmanager
+def marking(server_id: str) -> Iterator[None]:
+    """Mark what is started within the block as this server's."""
+    before = os.environ.get(MARK)
+    os.environ[MARK] = server_id
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[MARK]
+        else:
+            os.environ[MARK] = before
+
+
+def marked(server_id: str) -> list[Started]:
+    """Return the living processes with a server's mark, but for this one and those above it."""
+    me = psutil.Process()
+    spared = {me.pid, *(above.pid for above in me.parents())}
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied, OSError):  # it ended while we looked, or is somebody else's
+            if process.pid not in spared and process.environ().get(MARK) == server_id:
                 found.append(Started(process.pid, process.create_time()))
     return found
 

@@ -96,15 +96,19 @@ def serve_with(settings: ServeSettings, parts: Parts) -> int:
         _log.warning("the admin token in UNDYING_ADMIN_TOKEN is short", characters=len(settings.admin_token))
     directory = DataDir.open(settings.data_dir)
     try:
-        left = children.end(directory.left_behind())
+        server_id = directory.server_id()
+        left = children.end([*directory.left_behind(), *children.marked(server_id)])
         if left:
             _log.warning("ended what an earlier server left behind", pids=left)
-        asyncio.run(_serve(settings, directory, parts))
+        try:
+            with children.marking(server_id):
+                asyncio.run(_serve(settings, directory, parts))
+        finally:
+            late = children.end([*children.running(), *directory.left_behind(), *children.marked(server_id)])
+            if late:
+                _log.warning("ended processes that outlived their part", pids=late)
+            directory.withdraw()
     finally:
-        late = children.end([*children.running(), *directory.left_behind()])
-        if late:
-            _log.warning("ended processes that outlived their part", pids=late)
-        directory.withdraw()
         directory.close()
     return 0
 

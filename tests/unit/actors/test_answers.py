@@ -45,6 +45,16 @@ def test_the_answer_that_came_takes_the_place_of_the_one_to_come() -> None:
     assert answers.get("ann", "p") == Answer(Position(1, 2), {"ok": 1})
 
 
+def test_an_answer_that_was_long_in_coming_is_as_new_as_any_other() -> None:
+    answers = Answers(per_user=2)
+    answers.put("ann", "saga", Answer(pending=True))
+    answers.put("ann", "x", Answer())
+    answers.put("ann", "saga", Answer(Position(1, 2), {"ok": 1}))
+    answers.put("ann", "y", Answer())
+    assert answers.get("ann", "saga") == Answer(Position(1, 2), {"ok": 1})
+    assert answers.get("ann", "x") is None
+
+
 def test_answers_outlive_storage() -> None:
     answers, again = Answers(), Answers()
     answers.put("ann", "a", Answer(Position(1, 2), {"n": [1]}))

@@ -86,6 +86,27 @@ def test_what_runs_below_is_found_and_what_ended_is_not(start: Start) -> None:
     assert process.pid not in {found.pid for found in children.running()}
 
 
+def test_what_was_started_under_a_mark_is_found_by_it_wherever_it_hangs_in_the_tree(start: Start) -> None:
+    with children.marking("this-server"):
+        parent = start(PARENT)
+    with children.marking("another-server"):
+        start(SLEEPER)
+    start(SLEEPER)
+    (below,) = psutil.Process(parent.pid).children()
+    psutil.Process(parent.pid).kill()
+    while psutil.Process(below.pid).ppid() == parent.pid:
+        pass
+    assert [found.pid for found in children.marked("this-server")] == [below.pid]
+    assert children.end(children.marked("this-server")) == [below.pid]
+    assert children.marked("this-server") == []
+
+
+def test_who_asks_is_not_among_the_marked_though_it_has_the_mark(start: Start) -> None:
+    ask = "from undying.cli import children; print('up' if not children.marked('mine') else 'found itself', flush=True)"
+    with children.marking("mine"):
+        start(f"{ask}; import time; time.sleep(600)")
+
+
 async def test_what_runs_is_recorded_for_the_next_server(tmp_path: Path, start: Start) -> None:
     process = start(SLEEPER)
     directory = DataDir.open(tmp_path)
