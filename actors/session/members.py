@@ -2,7 +2,7 @@
 
 A token brings a user to the table once; from then on the role is the table's to change, and wins over what a token says.
 A removed user stays out with every token made up to that second; a newer invitation lets them in again. A table that has
-a game master never loses the last one.
+a game master never loses the last one. Who joins is told with their role whether the table is paused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _join(state: SessionState, request: Request[JoinMember]) -> Decision:
     args = request.args
     known = state.members.get(args.user)
     if known is not None:
-        result: JsonObject = {"name": args.name, "role": known.role.value}
+        result = _welcome(state, args.name, known.role)
         if known.name == args.name:
             return Accepted((), result, repeatable=True)
         return Accepted((_member(args.user, args.name, known.role),), result, repeatable=True)
@@ -33,7 +33,7 @@ def _join(state: SessionState, request: Request[JoinMember]) -> Decision:
         return removed()
     if len(state.members) >= MEMBERS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A table has at most {MEMBERS_MAX} members.", limit=MEMBERS_MAX)
-    result = {"name": args.name, "role": args.role.value}
+    result = _welcome(state, args.name, args.role)
     return Accepted((_member(args.user, args.name, args.role),), result, repeatable=True)
 
 
@@ -64,6 +64,10 @@ def _remove(state: SessionState, request: Request[RemoveMember]) -> Decision:
 def removed() -> Refused:
     """Refuse what a removed user asks."""
     return refuse(Code.REMOVED, "The game master removed you from this table.")
+
+
+def _welcome(state: SessionState, name: str, role: Role) -> JsonObject:
+    return {"name": name, "role": role.value, "paused": state.status == "paused"}
 
 
 def _member(user: str, name: str, role: Role) -> Draft:

@@ -7,6 +7,7 @@ from typing import Any
 from actors.request import Request
 from actors.rules import Accepted, Decision, public, refuse
 from actors.session.state import Decider, Evolver, SessionState, Status
+from undying.protocol.effects import Pause
 from undying.protocol.errors import Code
 from undying.protocol.events import Event
 from undying.protocol.fields import Args
@@ -35,7 +36,8 @@ def _resume(state: SessionState, request: Request[Args]) -> Decision:
 def _change(state: SessionState, name: str, status: Status) -> Decision:
     if (name, status) == (state.name, state.status):
         return Accepted((), {})
-    return Accepted((public("session.changed", {"name": name, "status": status}),), {})
+    effects = () if status == state.status else (Pause("pause", status == "paused"),)
+    return Accepted((public("session.changed", {"name": name, "status": status}),), {}, effects)
 
 
 def _changed(state: SessionState, event: Event) -> None:

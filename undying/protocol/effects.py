@@ -1,4 +1,4 @@
-"""What a session's events mean to the gateways: who may follow which stream, who has which role, who has to go.
+"""What a session's events mean to the gateways: who may follow which stream, who has which role, who has to go, and a pause.
 
 Gateways know no rules; a session says with its events what follows from them for connections.
 """
@@ -44,9 +44,22 @@ class Remove(NamedTuple):
     user: str
 
 
-Effect: TypeAlias = OpenStream | CloseStream | ChangeRole | Remove
+class Pause(NamedTuple):
+    """From now on only game masters act, also on the table's characters; with `paused` false all do again."""
 
-_KINDS: dict[str, type[Effect]] = {"open": OpenStream, "close": CloseStream, "role": ChangeRole, "remove": Remove}
+    tag: Literal["pause"]
+    paused: bool
+
+
+Effect: TypeAlias = OpenStream | CloseStream | ChangeRole | Remove | Pause
+
+_KINDS: dict[str, type[Effect]] = {
+    "open": OpenStream,
+    "close": CloseStream,
+    "role": ChangeRole,
+    "remove": Remove,
+    "pause": Pause,
+}
 
 
 def pack_effects(effects: Sequence[Effect]) -> bytes:

@@ -18,7 +18,7 @@ from actors.session.state import (
 )
 from tests.unit.rules.playing import Play
 from tests.unit.rules.tables import ROLES, join, seat, table
-from undying.protocol.effects import ChangeRole, Remove
+from undying.protocol.effects import ChangeRole, Pause, Remove, pack_effects, unpack_effects
 from undying.protocol.errors import Code
 from undying.protocol.events import Event, View
 from undying.protocol.ids import Kind, Role
@@ -66,7 +66,7 @@ def test_a_member_joins_once_and_is_told_only_once() -> None:
     play = table()
     before = len(play.entries)
     decision: Any = join(play, "ann", "gm")
-    assert decision.result == {"name": "ann", "role": "player"}
+    assert decision.result == {"name": "ann", "role": "player", "paused": False}
     assert len(play.entries) == before
     join(play, "ann", "player", name="Ann the Bold")
     assert play.last_told("sue") == ("member.changed", {"user": "ann", "name": "Ann the Bold", "role": "player"})
@@ -109,6 +109,27 @@ def test_while_paused_only_game_masters_act() -> None:
     play.ok("gm", "chat.say", {"text": "Tea?"})
     play.ok("gm", "session.resume")
     play.ok("ann", "chat.say", {"text": "Two sugars."})
+
+
+def test_gateways_are_told_when_a_pause_begins_and_ends() -> None:
+    play = table()
+    play.ok("gm", "session.pause")
+    assert play.effects[-1] == Pause("pause", True)
+    told = len(play.effects)
+    play.ok("gm", "session.pause")
+    play.ok("gm", "session.rename", {"name": "The Sunken Lantern"})
+    assert len(play.effects) == told
+    play.ok("gm", "session.resume")
+    assert play.effects[-1] == Pause("pause", False)
+    assert unpack_effects(pack_effects(play.effects)) == play.effects
+
+
+def test_who_joins_is_told_whether_the_table_is_paused() -> None:
+    play = table()
+    play.ok("gm", "session.pause")
+    known: Any = join(play, "ann", "player")
+    new: Any = join(play, "eve", "player")
+    assert known.result["paused"] is new.result["paused"] is True
 
 
 # fights
