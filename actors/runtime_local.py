@@ -17,11 +17,15 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from typing import Any, Protocol
 
+from actors.frozen import Freezable, Freezer
 from actors.process import Process
 from actors.runtime import Exit, Inside, NameTaken, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, Wiring
 
 REAP_ROUNDS_MAX = 100
 """Times that a dead process's task is cancelled before it counts as a defect."""
+
+UNDEAD_S = 1.0
+"""Seconds that a process goes on when it is thawed and was killed meanwhile: on a real machine the news may be late."""
 
 _current: ContextVar[_LocalProcess | None] = ContextVar("undying_local_process", default=None)
 
@@ -56,6 +60,7 @@ class _LocalProcess:
         self.program = program
         inside = Inside(name, local.node, LocalRuntime(local.wiring, _local=local, _name=name))
         self.inner: Process | None = Process(inside, local.wiring, pid, meant_for=program)
+        self.freezer = Freezer()
         self._tasks: dict[asyncio.Task[Any], None] = {}
         self._waiting: dict[asyncio.Future[Any], None] = {}
 
@@ -73,7 +78,7 @@ class _LocalProcess:
 
     async def carry_out(self, work: Callable[[Process], Coroutine[Any, Any, Any]]) -> Any:
         """Do something inside the process. Raises ProcessDied when that ends first; a caller who goes away changes nothing."""
-        if self.inner is None:
+        if self.inner is None or self.exit.done():
             raise ProcessDied(self.name)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
@@ -100,12 +105,24 @@ class _LocalProcess:
         if self.inner is None:
             return
         self.inner = None
-        self.exit.set_result(exit_)
+        self.freezer.release()
+        self.be_given_up(exit_)
+        self._reap(REAP_ROUNDS_MAX)
+
+    def be_given_up(self, exit_: Exit) -> None:
+        """Be dead for everybody else."""
+        if not self.exit.done():
+            self.exit.set_result(exit_)
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(ProcessDied(self.name))
         self._waiting.clear()
-        self._reap(REAP_ROUNDS_MAX)
+
+    def thaw(self) -> None:
+        """Go on; one that was given up meanwhile has `UNDEAD_S` until it is ended."""
+        self.freezer.thaw()
+        if self.exit.done():
+            asyncio.get_running_loop().call_later(UNDEAD_S, self.end, self.exit.result(), context=Context())
 
     def _reap(self, rounds: int) -> None:
         """Cancel what still runs, turn after turn: a task that swallows its cancellation is not spared."""
@@ -128,6 +145,7 @@ class _Local:
         self.spawn_s = spawn_s
         self.root_restart_s = root_restart_s
         self.processes: dict[str, _LocalProcess] = {}
+        self.undead: dict[str, _LocalProcess] = {}
         self._pid = 0
 
     def create(self, name: str, program: Program | None, *, restarts: bool) -> _LocalProcess:
@@ -207,10 +225,9 @@ class LocalRef:
 
     async def info(self) -> ProcessInfo:
         """Return facts about the process."""
-        inner = self._now().inner
-        if inner is None:
-            raise ProcessDied(self.name)
-        return inner.info()
+        info = await self._now().carry_out(_info)
+        assert isinstance(info, ProcessInfo)
+        return info
 
     async def watch(self) -> Exit:
         """Return when the process is gone."""
@@ -267,10 +284,14 @@ class LocalRuntime:
         return [name for name, process in self._local.processes.items() if process.alive]
 
     async def kill(self, name: str) -> None:
-        """End a process for good."""
+        """End a process for good. One that is frozen is dead for everybody else, and learns of it some time after its thaw."""
         process = self._local.processes.get(name)
         if process is not None and not caller_is_dead():
-            process.end(Exit("killed"))
+            if process.freezer.frozen:
+                self._local.undead[name] = process
+                process.be_given_up(Exit("killed"))
+            else:
+                process.end(Exit("killed"))
             self._local.processes.pop(name, None)
 
     def crash(self, name: str) -> None:
@@ -278,6 +299,27 @@ class LocalRuntime:
         process = self._local.processes.get(name)
         if process is not None:
             self._local.crash(process)
+
+    def running(self, program: str) -> list[str]:
+        """Return the names of the processes that run a program, also of those that would not answer."""
+        processes = self._local.processes.items()
+        return [name for name, each in processes if each.inner is not None and each.inner.info().program == program]
+
+    def freeze(self, name: str) -> None:
+        """Do to a process what SIGSTOP does: it takes no step and answers nothing. No error when it is gone."""
+        process = self._local.processes.get(name)
+        if process is not None:
+            process.freezer.freeze()
+
+    def thaw(self, name: str) -> None:
+        """Do to a process what SIGCONT does. No error when it is gone."""
+        process = self._local.undead.pop(name, None) or self._local.processes.get(name)
+        if process is not None:
+            process.thaw()
+
+
+async def _info(inner: Process) -> ProcessInfo:
+    return inner.info()
 
 
 class _TaskFactory:
@@ -290,8 +332,8 @@ class _TaskFactory:
         self, loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any], *, context: Context | None = None, **rest: Any
     ) -> Any:
         make = self._before or (lambda loop, coro, **options: asyncio.Task(coro, loop=loop, **options))
-        task = make(loop, coro, context=context, **rest)
         process = _current.get() if context is None else context.get(_current)
+        task = make(loop, coro if process is None else Freezable(coro, process.freezer), context=context, **rest)
         if process is not None and isinstance(task, asyncio.Task):
             process.own(task)
         return task

@@ -19,6 +19,7 @@ from typing import Any, Final, assert_never
 
 from actors.runtime import CallLost, Exit, Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
 from supervision.adoption import ADOPT_S, HOST, living_processes
+from supervision.control_plane import find_surely
 from supervision.entity_events import (
     Activate,
     Activated,
@@ -177,7 +178,7 @@ class EntitySupervisor:
         self._handle(Due(pause.stream, pause.attempt))
 
     async def _watch(self, host: str) -> None:
-        ref = self._refs.get(host) or await self._inside.runtime.find(host)
+        ref = self._refs.get(host) or await find_surely(host, self._inside.runtime)
         exit_ = Exit("killed", "gone before it was watched") if ref is None else await ref.watch()
         self._watched.discard(host)
         self._refs.pop(host, None)

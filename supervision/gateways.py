@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from actors.runtime import CallLost, Inside, ProcessInfo, Program, Ref
 from supervision.adoption import ADOPT_S, living_processes
+from supervision.control_plane import find_surely, kill_surely
+from supervision.heartbeat import Heartbeat
 from supervision.hosts import NAME as HOSTS
 from supervision.keeper import Keeper
 from supervision.reach import Reach
@@ -28,6 +30,7 @@ class GatewaysSettings:
     gateway: JsonObject = field(default_factory=dict)
     shutdown_s: float = 10.0
     intensity: Intensity = field(default_factory=Intensity)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
 
     def __post_init__(self) -> None:
         if self.count < 1:
@@ -66,11 +69,11 @@ class GatewaysSupervisor:
         """Past the intensity: stop the children and end, so that the one above decides."""
         await self._keeper.escalated
         await self._keeper.stop()
-        await self._inside.runtime.kill(self._inside.name)
+        await kill_surely(self._inside.name, self._inside.runtime)
 
     async def _lease(self, spec: ChildSpec) -> Ref:
         place = await self._hosts.call("lease", spec.program.name, spec.program.settings, spec.program.label)
-        ref = await self._inside.runtime.find(place["process"])
+        ref = await find_surely(place["process"], self._inside.runtime)
         if ref is None:
             raise CallLost(f"{place['process']} died at once")
         return ref
@@ -85,4 +88,6 @@ class GatewaysSupervisor:
 
 def _spec(gateway: str, settings: GatewaysSettings) -> ChildSpec:
     program = Program("gateway", {**settings.gateway, "id": gateway}, gateway)
-    return ChildSpec(gateway, program, shutdown_s=settings.shutdown_s, intensity=settings.intensity)
+    return ChildSpec(
+        gateway, program, shutdown_s=settings.shutdown_s, intensity=settings.intensity, heartbeat=settings.heartbeat
+    )

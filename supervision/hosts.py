@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from actors.runtime import Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
 from supervision.adoption import ADOPT_S, HOST, PREFIX, living_processes
+from supervision.control_plane import kill_surely
+from supervision.heartbeat import Heartbeat, until_gone
 from supervision.placement import Budget, Full, HostView, Request, TakeSpare, UseHost, place
 from supervision.pool import SparePool
 from undying.protocol.data import JsonObject
@@ -29,6 +31,8 @@ from undying.protocol.ids import new_id
 NAME: Final = "supervisor:hosts"
 TRIES_MAX: Final = 3
 """Processes that an `acquire` or a `lease` tries, when they die in its hands."""
+RUN_S: Final = 30.0
+"""Seconds that a program may take to start; a store that does not answer is given up earlier."""
 ORPHANS_MAX: Final = 10_000
 """Streams of dead hosts that are remembered until somebody asks for them."""
 
@@ -43,6 +47,7 @@ class HostsSettings:
     budget: Budget = field(default_factory=Budget)
     host: JsonObject = field(default_factory=dict)
     stop_s: float = 10.0
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
 
 
 @dataclass(slots=True)
@@ -196,12 +201,13 @@ class HostsSupervisor:
         for _ in range(TRIES_MAX):
             ref = await self._pool.take(spare)
             try:
-                info = await ref.run(program)
+                async with asyncio.timeout(RUN_S):
+                    info = await ref.run(program)
             except ProgramFailed as failed:
                 raise error(Code.UNAVAILABLE, f"{program.name} does not start", reason=str(failed)) from failed
-            except RuntimeFault as fault:
-                last = str(fault)
-                await self._inside.runtime.kill(ref.name)  # whether it runs now is not known, and nobody would use it
+            except (RuntimeFault, TimeoutError) as fault:
+                last = str(fault) or f"{program.name} did not start within {RUN_S:g} s"
+                await kill_surely(ref.name, self._inside.runtime)  # whether it runs now is not known, and nobody would use it
                 continue
             if ref.name in self._tasks:
                 self._infos[ref.name] = info
@@ -214,9 +220,9 @@ class HostsSupervisor:
             self._tasks[ref.name] = asyncio.create_task(self._wait_for_end(ref))
 
     async def _wait_for_end(self, ref: Ref) -> None:
-        with suppress(RuntimeFault):  # then the watch returns at once, or the facts come with the program
-            self._infos.setdefault(ref.name, await ref.info())
-        exit_ = await ref.watch()
+        facts = asyncio.create_task(self._note_facts(ref))
+        exit_ = await until_gone(ref, self._inside.runtime, self._settings.heartbeat)
+        facts.cancel()
         _log.info("process %s is gone: %s %s", ref.name, exit_.reason, exit_.detail)
         self._tasks.pop(ref.name, None)
         self._infos.pop(ref.name, None)
@@ -227,6 +233,10 @@ class HostsSupervisor:
                 del self._homes[stream]
                 self._remember_orphan(stream, ref.name)
         self._pool.discard(ref.name)
+
+    async def _note_facts(self, ref: Ref) -> None:
+        with suppress(RuntimeFault):  # then it is gone at once, or the facts come with the program
+            self._infos.setdefault(ref.name, await ref.info())
 
     def _remember_orphan(self, stream: str, host: str) -> None:
         self._orphans[stream] = host

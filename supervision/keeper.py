@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors.runtime import Exit, ProcessDied, ProcessInfo, Ref, Runtime, RuntimeFault
+from supervision.control_plane import kill_surely
+from supervision.heartbeat import until_gone
 from supervision.history import Ended, History
 from supervision.policy import Escalate, GiveUp, RestartAfter, decide
 from supervision.spec import ChildSpec, Siblings
@@ -121,20 +123,23 @@ class Keeper:
         for sibling in reversed(self._siblings.restarted_with(child.spec.id)):
             other = self.children[sibling]
             if other.state == "live" and other.ref is not None:
-                await self._runtime.kill(other.ref.name)
+                await kill_surely(other.ref.name, self._runtime)
         if verdict.after_s > 0:
             await asyncio.sleep(verdict.after_s)
 
     async def _live(self, child: Child, ref: Ref | None) -> Exit:
         """Start the child unless it was adopted, and return when it has ended."""
         try:
-            child.ref = ref or await self._start(child.spec)
-            child.info = await child.ref.info()
+            async with asyncio.timeout(child.spec.start_s):
+                child.ref = ref or await self._start(child.spec)
+                child.info = await child.ref.info()
+        except TimeoutError:
+            return Exit("failed", f"not up within {child.spec.start_s:g} s")
         except (RuntimeFault, UndyingError) as problem:
             return Exit("failed", str(problem))
         child.state = "live"
         child.up.set()
-        return await child.ref.watch()
+        return await until_gone(child.ref, self._runtime, child.spec.heartbeat)
 
     async def _adopt(self, child: Child) -> Ref | None:
         try:
@@ -154,4 +159,4 @@ class Keeper:
             pass  # which is what was wanted
         except (RuntimeFault, UndyingError, TimeoutError) as problem:
             _log.warning("%s did not stop in order: %r", child.spec.id, problem)
-            await self._runtime.kill(child.ref.name)
+            await kill_surely(child.ref.name, self._runtime)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from actors.runtime import Ref, Runtime
+from actors.runtime import ProgramFailed, Ref, Runtime
+from supervision.control_plane import find_surely
 from supervision.reach import BACKOFF, Reach
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
@@ -44,7 +45,7 @@ class Locator:
             async with asyncio.timeout(self._deadline_s):
                 while True:
                     host = await self._owners[kind].call("locate", stream, create, avoid, self._near)
-                    ref = await self._runtime.find(host)
+                    ref = await find_surely(host, self._runtime)
                     if ref is not None:
                         return ref
                     avoid = host  # it died since, and the supervisor may not know yet
@@ -52,3 +53,5 @@ class Locator:
                     attempt += 1
         except TimeoutError:
             raise error(Code.UNAVAILABLE, f"{stream} was not back in time", stream=stream) from None
+        except ProgramFailed as failed:  # a defect of the supervisor's: it must not become one of those who ask
+            raise error(Code.UNAVAILABLE, f"{stream} can't be located", stream=stream, reason=str(failed)) from failed

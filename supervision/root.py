@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from actors.runtime import Inside, NameTaken, Program, Ref, RuntimeFault
+from supervision.control_plane import kill_surely
+from supervision.heartbeat import Heartbeat
 from supervision.keeper import Keeper
 from supervision.spec import ChildSpec, Intensity, Siblings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
+from undying.resilience.tasks import vital
 
 SUPERVISORS: Final[Mapping[str, str]] = {
     "supervisor:hosts": "hosts",
@@ -40,10 +43,18 @@ AGAIN_S: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
-def supervisor_specs(settings: Mapping[str, JsonObject], shutdown_s: float = 20.0) -> list[ChildSpec]:
+def supervisor_specs(
+    settings: Mapping[str, JsonObject], shutdown_s: float = 20.0, heartbeat: Heartbeat | None = None
+) -> list[ChildSpec]:
     """Make the specs of all supervisors. `settings` maps a program's name to its settings; those left out get none."""
     return [
-        ChildSpec(name, Program(program, settings.get(program, {})), shutdown_s=shutdown_s, intensity=INTENSITY)
+        ChildSpec(
+            name,
+            Program(program, settings.get(program, {})),
+            shutdown_s=shutdown_s,
+            intensity=INTENSITY,
+            heartbeat=heartbeat or Heartbeat(),
+        )
         for name, program in SUPERVISORS.items()
     ]
 
@@ -67,7 +78,7 @@ class RootSupervisor:
         if self._keeper.escalated.done() and not self._adopted:
             await self._keeper.stop()
             raise error(Code.UNAVAILABLE, f"the server does not start: {self._keeper.escalated.result()}")
-        self._over = asyncio.create_task(self._start_over())
+        self._over = vital(self._start_over(), "starting over")
 
     async def stop(self) -> None:
         """End the tree: gateways first, then the supervisors of entities, then the hosts with all that lives in them."""
@@ -100,7 +111,7 @@ class RootSupervisor:
             return await self._inside.runtime.spawn(spec.id, spec.program)
         except NameTaken:
             # Alive but not found a moment ago, or dead and its name not free yet: either way this one is not in use.
-            await self._inside.runtime.kill(spec.id)
+            await kill_surely(spec.id, self._inside.runtime)
             return await self._inside.runtime.spawn(spec.id, spec.program)
 
     async def _find(self, spec: ChildSpec) -> Ref | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from actors.runtime import Program
+from supervision.heartbeat import Heartbeat
 from undying.resilience.backoff import Backoff
 
 
@@ -49,7 +50,7 @@ class Intensity:
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """One child. `shutdown_s` is how long it may take to stop before it is killed.
+    """One child. It may take `start_s` to be up, and `shutdown_s` to stop before it is killed.
 
     A child that lived for `steady_s` is restarted at once, one that ends again sooner by `backoff`. Raises ValueError when a
     field makes no sense.
@@ -58,9 +59,11 @@ class ChildSpec:
     id: str
     program: Program
     restart: Restart = Restart.PERMANENT
+    start_s: float = 60.0
     shutdown_s: float = 10.0
     steady_s: float = 3.0
     intensity: Intensity = field(default_factory=Intensity)
+    heartbeat: Heartbeat = field(default_factory=Heartbeat)
     backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.05, factor=2.0, cap_s=5.0, jitter=0.25))
 
     def __post_init__(self) -> None:

@@ -19,6 +19,7 @@ FAULTS_S = 12.0
 PEACE_S = 180.0
 OPS = 14
 HP = 500_000
+SUPERVISORS = ("hosts", "sessions", "characters", "providers", "gateways")
 
 
 def simulate(seed: int) -> None:
@@ -64,9 +65,11 @@ async def _trouble(world: World) -> None:
     end_s = asyncio.get_running_loop().time() + FAULTS_S
     while (left_s := end_s - asyncio.get_running_loop().time()) > 0:
         await asyncio.sleep(min(left_s, rng.expovariate(0.6)))
-        match rng.choice(["host", "host", "gateway", "supervisor", "root", "cut", "cut", "store"]):
+        match rng.choice(["host", "host", "gateway", "supervisor", "root", "hang", "hang", "cut", "cut", "store"]):
             case "supervisor":
-                await world.crash(rng.choice(["hosts", "sessions", "characters", "providers", "gateways"]))
+                await world.crash(rng.choice(SUPERVISORS))
+            case "hang":
+                await world.hang(rng.choice(["host", "host", "host", *SUPERVISORS]), rng.expovariate(0.15))
             case "cut":
                 world.network.cut_one()
             case "store":

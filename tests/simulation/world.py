@@ -114,15 +114,21 @@ class World:
 
     async def crash(self, program: str) -> None:
         """Kill -9 a random process that runs this program."""
-        victims = []
-        for name in await self.runtime.names():
-            ref = await self.runtime.find(name)
-            if ref is not None and (await ref.info()).program == program:
-                victims.append(name)
-        if victims:
-            name = self.rng.choice(victims)
+        name = self._one_that_runs(program)
+        if name is not None:
             self.runtime.crash(name)
             self.network.process_died(name)
+
+    async def hang(self, program: str, for_s: float) -> None:
+        """Let a random process that runs this program stand still for a while, as SIGSTOP and SIGCONT do."""
+        name = self._one_that_runs(program)
+        if name is not None:
+            self.runtime.freeze(name)
+            asyncio.get_running_loop().call_later(for_s, self.runtime.thaw, name)
+
+    def _one_that_runs(self, program: str) -> str | None:
+        victims = self.runtime.running(program)
+        return self.rng.choice(victims) if victims else None
 
     # -- wiring ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from actors.runtime import CallLost, Inside, ProcessDied, Program, Ref
-from actors.runtime_local import LocalRuntime, caller_is_dead
+from actors.runtime_local import UNDEAD_S, LocalRuntime, caller_is_dead
 from tests.virtual_time import run_virtual
 from undying.protocol.data import JsonObject
 
@@ -119,3 +119,46 @@ def test_a_crashed_root_comes_back_and_a_killed_one_does_not() -> None:
         assert await runtime.names() == []
 
     run_virtual(scenario(), limit_s=20)
+
+
+def test_a_frozen_process_does_nothing_and_goes_on_where_it_was() -> None:
+    async def scenario() -> list[str]:
+        seen: list[str] = []
+        runtime = runtime_with(seen)
+        ref = await spawn_busy(runtime)
+        await asyncio.sleep(1.5)
+        runtime.freeze("busy")
+        asked = asyncio.create_task(ref.call("ping"))
+        await asyncio.sleep(100)
+        assert seen == ["beat"]
+        assert not asked.done()
+        runtime.thaw("busy")
+        assert await asked == "pong"
+        await asyncio.sleep(1.1)
+        await runtime.kill("busy")
+        return seen
+
+    assert run_virtual(scenario(), limit_s=200)[:4] == ["beat", "ping", "beat", "beat"]
+
+
+def test_a_process_that_was_killed_while_frozen_is_dead_to_all_and_acts_for_a_moment_more_when_it_is_thawed() -> None:
+    async def scenario() -> list[str]:
+        seen: list[str] = []
+        runtime = runtime_with(seen)
+        ref = await spawn_busy(runtime)
+        await asyncio.sleep(1.5)
+        runtime.freeze("busy")
+        asked = asyncio.create_task(ref.call("ping"))
+        await asyncio.sleep(0.1)
+        await runtime.kill("busy")
+        with pytest.raises(ProcessDied):
+            await asked
+        assert await runtime.find("busy") is None
+        await asyncio.sleep(5)
+        assert seen == ["beat"]
+        runtime.thaw("busy")
+        await asyncio.sleep(UNDEAD_S + 10)
+        assert len(asyncio.all_tasks()) == 1
+        return seen
+
+    assert run_virtual(scenario(), limit_s=200) == ["beat", "ping", "beat", *["refuses, dead: True"] * 5]

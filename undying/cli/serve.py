@@ -70,6 +70,9 @@ def serve(
     checkpoint_s: Annotated[
         float | None, typer.Option(envvar="UNDYING_CHECKPOINT_S", help="Seconds after which a state is saved. [30]")
     ] = None,
+    hang_s: Annotated[
+        float | None, typer.Option(envvar="UNDYING_HANG_S", help="Seconds of silence after which a process is replaced. [5]")
+    ] = None,
     public_url: Annotated[
         str | None, typer.Option(envvar="UNDYING_PUBLIC_URL", help="How clients reach the server, behind a proxy.")
     ] = None,

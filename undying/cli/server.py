@@ -17,7 +17,8 @@ from typing import Final
 
 import structlog
 
-from actors.runtime import Program, Runtime, RuntimeFault
+from actors.runtime import Program, Ref, Runtime, RuntimeFault
+from supervision.heartbeat import Heartbeat, until_gone
 from undying.cli import children, port
 from undying.cli.datadir import DataDir
 from undying.cli.settings import ServeSettings
@@ -33,6 +34,12 @@ READY_S: Final = 180.0
 """Seconds between the root's start and `/readyz` saying 200."""
 
 READY_POLL_S: Final = 0.05
+
+ROOT_HEARTBEAT: Final = Heartbeat(every_s=1.0, silent_s=30.0)
+"""Patient: Ray takes some seconds to restart a root, and tables play on without one."""
+
+ROOT_AGAIN_S: Final = 5.0
+"""Seconds between attempts to start another root."""
 
 DRAIN_S: Final = 30.0
 """Seconds that the tree has to finish, save and end."""
@@ -101,18 +108,48 @@ async def _tree(runtime: Runtime, settings: ServeSettings) -> AsyncIterator[None
     On a joined cluster an earlier server of this data directory, killed, may have left its processes: they are ended first.
     """
     await _end_processes(runtime)
+    program = Program(ROOT, settings.to_plain())
     try:
-        async with asyncio.timeout(SPAWN_S):
-            root = await runtime.spawn(ROOT, Program(ROOT, settings.to_plain()), restarts=True)
-        yield
+        root = await _start_root(runtime, program)
+        keeper = asyncio.create_task(_keep_root(runtime, program, root))
         try:
-            async with asyncio.timeout(DRAIN_S):
-                await root.call("stop")
-        except (RuntimeFault, UndyingError, TimeoutError) as problem:
-            # What was acknowledged is in the journal; an unsaved checkpoint costs the next start some milliseconds.
-            _log.warning("the tree did not drain in order", reason=repr(problem))
+            yield
+        finally:
+            keeper.cancel()
+        await _drain(runtime)
     finally:
         await _end_processes(runtime)
+
+
+async def _start_root(runtime: Runtime, program: Program) -> Ref:
+    async with asyncio.timeout(SPAWN_S):
+        return await runtime.spawn(ROOT, program, restarts=True)
+
+
+async def _keep_root(runtime: Runtime, program: Program, root: Ref) -> None:
+    """Start another root when there is none any more: Ray restarts one that was killed, but not one that gave up or hangs."""
+    while True:
+        exit_ = await until_gone(root, runtime, ROOT_HEARTBEAT)
+        while True:
+            _log.error("the root is gone; starting another", reason=exit_.reason, detail=exit_.detail)
+            try:
+                root = await _start_root(runtime, program)
+            except (RuntimeFault, UndyingError, TimeoutError) as problem:
+                _log.critical("the root does not start", reason=repr(problem))
+                await asyncio.sleep(ROOT_AGAIN_S)
+            else:
+                break
+
+
+async def _drain(runtime: Runtime) -> None:
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            root = await runtime.find(ROOT)
+            if root is not None:
+                await root.call("stop")
+    except (RuntimeFault, UndyingError, TimeoutError) as problem:
+        # What was acknowledged is in the journal; an unsaved checkpoint costs the next start some milliseconds.
+        _log.warning("the tree did not drain in order", reason=repr(problem))
 
 
 async def _end_processes(runtime: Runtime) -> None:

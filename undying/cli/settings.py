@@ -93,6 +93,9 @@ class ServeSettings(BaseSettings):
     checkpoint_s: Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)] = 30.0
     """Seconds after which a changed state is saved."""
 
+    hang_s: Annotated[float, Field(ge=0.5, le=600, allow_inf_nan=False)] = 5.0
+    """Seconds without an answer after which a process counts as hung, is killed and replaced."""
+
     public_url: Annotated[str, AfterValidator(_web_url)] | None = None
     """How clients reach the server when that is not how it sees itself (a proxy in front)."""
 

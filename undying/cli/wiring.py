@@ -33,6 +33,7 @@ from persistence.redis_store import RedisStore
 from persistence.store import Store, StoreUnavailable
 from supervision.entities import EntitySettings, EntitySupervisor
 from supervision.gateways import GatewaysSettings, GatewaysSupervisor
+from supervision.heartbeat import Heartbeat
 from supervision.hosts import HostsSettings, HostsSupervisor
 from supervision.locator import Locator
 from supervision.placement import Budget
@@ -114,7 +115,7 @@ def build_root(settings: JsonObject, inside: Inside) -> RootSupervisor:
     """Build the program `root`: the same settings for every supervisor."""
     serve = _settings(settings, inside)
     programs = ("hosts", "sessions", "characters", "providers", "gateways")
-    specs = supervisor_specs({program: serve.to_plain() for program in programs})
+    specs = supervisor_specs({program: serve.to_plain() for program in programs}, heartbeat=_heartbeat(serve))
     return RootSupervisor(specs, inside, random.Random(), time.monotonic)
 
 
@@ -122,13 +123,14 @@ def build_hosts(settings: JsonObject, inside: Inside) -> HostsSupervisor:
     """Build the program `hosts`."""
     serve = _settings(settings, inside)
     budget = Budget(hosts_per_node=serve.actors_per_node, entities_per_host_max=ENTITIES_PER_HOST_MAX)
-    return HostsSupervisor(HostsSettings(serve.spares, budget, settings), inside, random.Random())
+    return HostsSupervisor(HostsSettings(serve.spares, budget, settings, heartbeat=_heartbeat(serve)), inside, random.Random())
 
 
 def build_gateways(settings: JsonObject, inside: Inside) -> GatewaysSupervisor:
     """Build the program `gateways`."""
     serve = _settings(settings, inside)
-    return GatewaysSupervisor(GatewaysSettings(serve.gateways, settings), inside, random.Random(), time.monotonic)
+    gateways = GatewaysSettings(serve.gateways, settings, heartbeat=_heartbeat(serve))
+    return GatewaysSupervisor(gateways, inside, random.Random(), time.monotonic)
 
 
 def _entities(kind: Kind) -> Any:
@@ -159,6 +161,10 @@ def _settings(settings: JsonObject, inside: Inside) -> ServeSettings:
     logs.configure(serve.log_level)
     structlog.contextvars.bind_contextvars(process=inside.name)
     return serve
+
+
+def _heartbeat(serve: ServeSettings) -> Heartbeat:
+    return Heartbeat(every_s=serve.hang_s / 5, silent_s=serve.hang_s)
 
 
 async def _store(serve: ServeSettings) -> Store:

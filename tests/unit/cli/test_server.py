@@ -32,6 +32,7 @@ class Script:
     stop_at: str = ""
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     left: list[str] = field(default_factory=list)
+    roots_lost: int = 0
 
     def note(self, what: str) -> None:
         self.diary.append(what)
@@ -60,10 +61,14 @@ class FakeRef:
         raise NotImplementedError
 
     async def info(self) -> ProcessInfo:
-        raise NotImplementedError
+        return ProcessInfo(self.name, 1, "here", self.name)
 
     async def watch(self) -> Exit:
-        raise NotImplementedError
+        if self.script.roots_lost:
+            self.script.roots_lost -= 1
+            return Exit("failed")
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 @dataclass
@@ -81,7 +86,7 @@ class FakeRuntime:
         return FakeRef(self.script)
 
     async def find(self, name: str) -> Ref | None:
-        raise NotImplementedError
+        return FakeRef(self.script) if name in self.script.left else None
 
     async def names(self) -> list[str]:
         return list(self.script.left)
@@ -242,6 +247,16 @@ async def test_a_root_that_does_not_drain_in_time_is_killed(
     script = Script(stop_hangs=True)
     await _serve_and_stop(script, _settings(tmp_path), directory)
     assert script.diary[-4:] == ["root stop", "kill root", "runtime down", "store down"]
+
+
+async def test_a_root_that_is_gone_for_good_is_followed_by_another(directory: DataDir, tmp_path: Path) -> None:
+    script = Script(roots_lost=2, ready=False)
+    starting = asyncio.create_task(_serve_and_stop(script, _settings(tmp_path), directory))
+    while script.diary.count("spawn root restarts=True") < 3:
+        await asyncio.sleep(0)
+    script.ready = True
+    await starting
+    assert script.diary.count("spawn root restarts=True") == 3
 
 
 async def test_a_root_that_dies_while_it_drains_does_not_stop_the_end(directory: DataDir, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from actors.runtime_local import UNDEAD_S
+from supervision.heartbeat import Heartbeat
 from supervision.placement import Budget
 from tests.unit.supervision.world import SPAWN_S, World
 from tests.virtual_time import run_virtual
@@ -99,6 +101,49 @@ def test_what_died_is_brought_back_also_when_nobody_asks() -> None:
         await world.until(back)
 
     run_virtual(scenario(), limit_s=100)
+
+
+def test_an_entity_on_a_host_that_hangs_lives_elsewhere_a_few_seconds_later() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.up()
+        first = await world.host_of(TABLE, create=True)
+        hung_at = asyncio.get_running_loop().time()
+        world.runtime.freeze(first)
+
+        async def back() -> bool:
+            return world.epochs[TABLE] == 2
+
+        await world.until(back)
+        patience = Heartbeat()
+        assert asyncio.get_running_loop().time() - hung_at < patience.every_s + patience.silent_s + 0.1
+        assert await world.host_of(TABLE) != first
+        world.runtime.thaw(first)
+        await asyncio.sleep(UNDEAD_S)
+
+    run_virtual(scenario(), limit_s=100)
+
+
+@pytest.mark.parametrize("name", ["supervisor:sessions", "supervisor:hosts", "supervisor:gateways"])
+def test_a_supervisor_that_hangs_is_replaced_and_what_was_well_is_left_alone(name: str) -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.up()
+        host = await world.host_of(TABLE, create=True)
+        before = await world.rows()
+        world.runtime.freeze(name)
+
+        async def replaced() -> bool:
+            return (await world.rows()).get(name, {}).get("restarts") == 1 and await world.is_calm()
+
+        await world.until(replaced)
+        assert await world.host_of(TABLE) == host
+        assert world.activations == [(TABLE, host)]
+        assert (await world.rows())["gateway:1"]["pid"] == before["gateway:1"]["pid"]
+        world.runtime.thaw(name)
+        await asyncio.sleep(UNDEAD_S)
+
+    run_virtual(scenario(), limit_s=200)
 
 
 def test_who_saw_a_living_host_fail_gets_it_checked_and_the_others_wait_for_that() -> None:

@@ -1,0 +1,80 @@
+"""Watching a process closely: its death is told by the runtime, and that it hangs is found out by asking it.
+
+A process hangs when it does not answer though it lives: stopped by a signal, caught in an endless loop, swapped out. To those
+who wait for it that is worse than a death. So it is killed, which the runtime tells everybody, and then it is a death.
+
+Laws: a process that answers within `silent_s` is never killed; one that does not is killed at most `every_s + silent_s` after
+its last answer. Calls that get lost for so long are silence too; a pause of the asker's own is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from actors.runtime import Exit, ProcessDied, Ref, Runtime, RuntimeFault
+from supervision.control_plane import AGAIN_S, kill_surely
+
+HUNG: Final = "hung"
+"""The reason of an `Exit` that was brought about here."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """A process is asked every `every_s` seconds, and counts as hung after `silent_s` without an answer.
+
+    Raises ValueError when one is not above 0.
+    """
+
+    every_s: float = 1.0
+    silent_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.every_s <= 0 or self.silent_s <= 0:
+            raise ValueError(f"not a heartbeat: {self}")
+
+
+async def until_gone(ref: Ref, runtime: Runtime, heartbeat: Heartbeat) -> Exit:
+    """Return when the process is gone. One that hangs is killed first, and its exit's reason is HUNG."""
+    ended = asyncio.create_task(ref.watch())
+    try:
+        while True:
+            await asyncio.wait({ended}, timeout=heartbeat.every_s)
+            if ended.done():
+                return ended.result()
+            if not await _answers(ref, heartbeat):
+                _log.error("%s has not answered for %g s; it is killed", ref.name, heartbeat.silent_s)
+                await kill_surely(ref.name, runtime)
+                await ended
+                return Exit(HUNG, f"no answer for {heartbeat.silent_s:g} s")
+    finally:
+        ended.cancel()
+
+
+async def _answers(ref: Ref, heartbeat: Heartbeat) -> bool:
+    clock = asyncio.get_running_loop().time
+    while True:
+        asked_at = clock()
+        try:
+            async with asyncio.timeout(heartbeat.silent_s):
+                return await _answer(ref)
+        except TimeoutError:
+            if clock() - asked_at < heartbeat.silent_s + heartbeat.every_s:
+                return False
+            # Much later than the time limit: it is we who stood still, and the answer may lie unread.
+
+
+async def _answer(ref: Ref) -> bool:
+    while True:
+        try:
+            await ref.info()
+        except ProcessDied:
+            pass  # the watch tells that, and how
+        except RuntimeFault:
+            await asyncio.sleep(AGAIN_S)
+            continue
+        return True
