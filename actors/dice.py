@@ -4,8 +4,12 @@ The parser, the notation and the words of the result are d20's. What rolls is ou
 generator and picks dice out of sets in the order of their memory addresses: here a result is a function of the expression
 and the generator that is handed in. Nothing global is touched.
 
-Limits: the length of an expression, how deep it nests, how many dice are thrown in all (rerolled and exploded ones count),
-and the sides of a die. Whatever is wrong with an expression is a `BadDice`, whose text is for the player.
+Limits: the length of an expression, how deep it nests, the sides of a die, how many dice are thrown in all (rerolled and
+exploded ones count), and how often operations look at one (`LOOKS_MAX`). All of them together keep any roll within some two
+milliseconds.
+
+What is wrong with an expression, whatever the dice, is a `BadDice`. What turns out while rolling is a `NoResult`: the next
+throw of the same expression may have one. The text of both is for the player.
 """
 
 from __future__ import annotations
@@ -23,14 +27,28 @@ EXPR_MAX: Final = 200
 DICE_MAX: Final = 500
 SIDES_MAX: Final = 10_000
 DEPTH_MAX: Final = 64
+LOOKS_MAX: Final = 2_500
+"""Dice that selectors and operators look at in one roll, summed over all of them: all 500 dice, five times."""
 DETAIL_MAX: Final = 1_000
 TOTAL_MAX: Final = 2**53
 PARSED_MAX: Final = 512
 """Parsed expressions that are kept; a table uses a few dozen."""
 
 
+_BY_VALUE: Final = frozenset({"rr", "e"})
+_BY_NUMBER: Final = frozenset({"mi", "ma"})
+
+
 class BadDice(Exception):
     """The expression can't be rolled; the text says why."""
+
+
+class NoResult(Exception):
+    """The dice were thrown and lead nowhere; the text says why."""
+
+
+class TooMuch(NoResult):
+    """The throw is beyond a limit."""
 
 
 class Rolled(NamedTuple):
@@ -41,21 +59,27 @@ class Rolled(NamedTuple):
 
 
 class _Throw:
-    """One roll under way: where randomness comes from, and how many dice may still be thrown."""
+    """One roll under way: where randomness comes from, how many dice were thrown, how often operations may still look."""
 
-    __slots__ = ("left", "rng")
+    __slots__ = ("looks", "rng", "thrown")
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.left = DICE_MAX
+        self.thrown = 0
+        self.looks = LOOKS_MAX
 
     def draw(self, size: int | str) -> int:
-        self.left -= 1
-        if self.left < 0:
-            raise BadDice(f"more than {DICE_MAX} dice")
+        self.thrown += 1
+        if self.thrown > DICE_MAX:
+            raise TooMuch(f"more than {DICE_MAX} dice")
         if isinstance(size, str):  # d%: 00 to 90
             return 10 * int(self.rng.random() * 10)
         return 1 + int(self.rng.random() * size)
+
+    def look(self, dice: int) -> None:
+        self.looks -= dice
+        if self.looks < 0:
+            raise TooMuch("too many operations on too many dice")
 
 
 class _Die(d20.Die):  # type: ignore[misc]
@@ -109,6 +133,7 @@ class _Operator(d20.SetOperator):  # type: ignore[misc]
         while again := [die for die in again if self._named(die)]:
             for die in again:
                 die.reroll()
+            self._look_again(target, len(again))
 
     def explode(self, target: Any) -> None:
         """Throw one more for every die that has one of the values, the new ones included."""
@@ -119,12 +144,14 @@ class _Operator(d20.SetOperator):  # type: ignore[misc]
                 die.explode()
                 target.roll_another()
             fresh = target.values[before:]
+            self._look_again(target, len(burst))
+
+    def _look_again(self, target: Any, dice: int) -> None:
+        target._context.look(len(self.sels) * dice)  # noqa: SLF001 d20's name
 
     def _named(self, die: Any) -> bool:
         value = die.number
         for selector in self.sels:
-            if selector.cat in ("l", "h"):
-                raise BadDice("dice are rerolled and explode by value, as in rr1 or e6; not by highest or lowest")
             if (selector.cat == "<" and value < selector.num) or (selector.cat == ">" and value > selector.num):
                 return True
             if selector.cat is None and value == selector.num:
@@ -144,10 +171,6 @@ class _Evaluator(d20.Roller):  # type: ignore[misc]
         return self._eval(tree)
 
     def _eval_dice(self, node: Any) -> _Dice:
-        if isinstance(node.size, int) and not 1 <= node.size <= SIDES_MAX:
-            raise BadDice(f"a die has 1 to {SIDES_MAX} sides")
-        if node.num > self.throw.left:
-            raise BadDice(f"more than {DICE_MAX} dice")
         dice = [_Die.new(node.size, context=self.throw) for _ in range(node.num)]
         return _Dice(node.num, node.size, dice, context=self.throw)
 
@@ -155,6 +178,8 @@ class _Evaluator(d20.Roller):  # type: ignore[misc]
         target = self._eval(node.value)
         for operation in node.operations:
             operator = _Operator.from_ast(operation)
+            # A selector that is not on dice adds up what is below each member: all dice so far, at most.
+            self.throw.look(len(operator.sels) * (len(target.values) if isinstance(target, _Dice) else self.throw.thrown))
             operator.operate(target)
             target.operations.append(operator)
         return target
@@ -184,19 +209,19 @@ class DiceBox:
         self._words = _Words()
 
     def roll(self, expr: str, rng: random.Random) -> Rolled:
-        """Roll `expr` with randomness from `rng`. Raises BadDice when it is no dice notation or beyond a limit."""
+        """Roll `expr` with randomness from `rng`. Raises BadDice or NoResult."""
         tree = self._parsed.get(expr)
         if tree is None:
             tree = self._parse(expr)
         try:
             rolled = self._evaluator.evaluate(tree, rng)
             total = rolled.total
-        except d20.RollError as problem:
-            raise BadDice(str(problem)) from None
+        except d20.RollError:
+            raise NoResult("a division by zero") from None
         except OverflowError:
-            raise BadDice("the numbers are too large") from None
+            raise TooMuch("the numbers are too large") from None
         if not math.isfinite(total) or abs(total) > TOTAL_MAX:
-            raise BadDice("the result is too large")
+            raise TooMuch("the result is too large")
         detail = self._words.stringify(rolled)
         if len(detail) > DETAIL_MAX:
             detail = detail[: DETAIL_MAX - 1] + "…"
@@ -212,19 +237,37 @@ class DiceBox:
         except LarkError as problem:
             column = getattr(problem, "column", 0)
             raise BadDice(f"can't be read from character {column} on" if column > 0 else "is not complete") from None
-        if _deeper_than(tree, DEPTH_MAX):
-            raise BadDice(f"nests deeper than {DEPTH_MAX}")
+        _check(tree)
         if len(self._parsed) >= PARSED_MAX:
             del self._parsed[next(iter(self._parsed))]  # the oldest; a common one is parsed again soon enough
         self._parsed[expr] = tree
         return tree
 
 
-def _deeper_than(tree: Any, limit: int) -> bool:
-    """Tell whether a parsed expression nests deeper: evaluating it takes several stack frames a level."""
+def _check(tree: Any) -> None:
+    """Refuse what no throw of a parsed expression could have. Raises BadDice."""
+    dice = 0
     level = [tree]
-    for _ in range(limit):
+    for _ in range(DEPTH_MAX):  # evaluating a level takes several stack frames
+        for node in level:
+            if isinstance(node, diceast.Dice):
+                dice += node.num
+                if node.size != "%" and not 1 <= node.size <= SIDES_MAX:
+                    raise BadDice(f"a die has 1 to {SIDES_MAX} sides")
+            elif isinstance(node, diceast.OperatedSet):
+                _check_operations(node.operations)
+        if dice > DICE_MAX:
+            raise BadDice(f"more than {DICE_MAX} dice")
         level = [child for node in level for child in node.children]
         if not level:
-            return False
-    return True
+            return
+    raise BadDice(f"nests deeper than {DEPTH_MAX}")
+
+
+def _check_operations(operations: Iterable[Any]) -> None:
+    for operation in operations:
+        kinds = {selector.cat for selector in operation.sels}
+        if operation.op in _BY_VALUE and kinds & {"l", "h"}:
+            raise BadDice("dice are rerolled and explode by value, as in rr1 or e6; not by highest or lowest")
+        if operation.op in _BY_NUMBER and kinds != {None}:
+            raise BadDice("a minimum or maximum is a number, as in mi2 or ma5")

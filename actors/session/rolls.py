@@ -1,18 +1,20 @@
 """Dice at the table: public rolls, rolls for the game master, blind ones (who rolls does not see the result), and for oneself.
 
-The ack holds the result only for one who may see it.
+The ack holds the result only for one who may see it. An expression that nobody could roll is a bad argument. A throw without a
+result is a refusal that is remembered: trying again would be another throw.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from actors.dice import BadDice, DiceBox
+from actors.dice import BadDice, DiceBox, NoResult, TooMuch
 from actors.request import Request
-from actors.rules import Accepted, Decision, Draft, Refused
+from actors.rules import Accepted, Decision, Draft, Refused, refuse
 from actors.session.state import DICE_WINDOW, Decider, DiceRoll, Evolver, SessionState, trim_window
 from actors.visibility import Views, shown
 from undying.protocol.data import JsonObject
+from undying.protocol.errors import Code
 from undying.protocol.events import GMS, Event, View, Viewer
 from undying.protocol.ops import bad_field
 from undying.protocol.session_ops import RollDice
@@ -26,6 +28,9 @@ def _roll(state: SessionState, request: Request[RollDice]) -> Decision:
         total, detail = _DICE.roll(args.expr, request.context.rng)
     except BadDice as problem:
         return Refused(bad_field("expr", str(problem)))
+    except NoResult as problem:
+        code = Code.LIMIT_EXCEEDED if isinstance(problem, TooMuch) else Code.WRONG_STATE
+        return refuse(code, f"The dice have no result: {problem}.")
     views = _views(request.user, args.expr, total, detail, args.mode, args.label, args.character)
     result = shown(views, Viewer(request.user, request.role))
     return Accepted((Draft("dice.rolled", views),), dict(result or {}))

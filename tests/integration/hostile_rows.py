@@ -97,9 +97,9 @@ def bad_op(name: str, kind: object, args: object, code: str = "BAD_ARGS", on: st
     return Row(name, asked(kind, args, on), Acked(code), who=who)
 
 
-def roll(name: str, expr: object) -> Row:
+def roll(name: str, expr: object, code: str = "BAD_ARGS") -> Row:
     """Return the row of a roll that is refused."""
-    return bad_op(f"dice: {name}", "dice.roll", {"expr": expr})
+    return bad_op(f"dice: {name}", "dice.roll", {"expr": expr}, code)
 
 
 def deep(levels: int) -> Any:
