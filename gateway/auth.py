@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, TypeAlias, cast
 
 import jwt
@@ -27,13 +27,19 @@ SECRET_BYTES_MIN: Final = 32
 
 _ALGORITHM: Final = "HS256"
 _REQUIRED: Final = ["iss", "aud", "sub", "iat", "exp", "jti", "session", "name", "role", "purpose", "client"]
+_INVITED: Final = "invited"
+"""The claim that keeps `Grant.issued` where it is not the token's own time, `iat`."""
 
 Purpose: TypeAlias = Literal["join", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token says. `issued` is in seconds since 1970; `client` names the client that a resume token was given to."""
+    """What a token says. `client` names the client that a resume token was given to.
+
+    `issued`: when the invitation was made that the token goes back to, in seconds since 1970. A resume token is made anew at
+    each welcome; by its own time it would outlive the removal of its holder.
+    """
 
     session: str
     user: str
@@ -61,11 +67,11 @@ class Tokens:
 
     def join_token(self, session: str, user: str, name: str, role: Role, ttl_s: int) -> str:
         """Make the token that an invited member joins with, good for `ttl_s` seconds."""
-        return self._sign(session, user, name, role, "join", "", ttl_s)
+        return self._sign(Grant(session, user, name, role, int(self._clock()), "join", ""), ttl_s)
 
     def resume_token(self, grant: Grant, ttl_s: int) -> str:
         """Make a new token by which the holder of `grant` resumes, good for `ttl_s` seconds."""
-        return self._sign(grant.session, grant.user, grant.name, grant.role, "resume", grant.client, ttl_s)
+        return self._sign(replace(grant, purpose="resume"), ttl_s)
 
     def read(self, token: str) -> Grant:
         """Check a token and return what it says.
@@ -95,27 +101,29 @@ class Tokens:
             raise error(Code.TOKEN_EXPIRED, "the token has expired; ask for a new invitation")
         return grant
 
-    def _sign(self, session: str, user: str, name: str, role: Role, purpose: Purpose, client: str, ttl_s: int) -> str:
+    def _sign(self, grant: Grant, ttl_s: int) -> str:
         now = int(self._clock())
         claims = {
             "iss": ISSUER,
             "aud": AUDIENCE,
-            "sub": user,
+            "sub": grant.user,
             "iat": now,
             "exp": now + ttl_s,
             "jti": self._draw(),
-            "session": session,
-            "name": name,
-            "role": role.value,
-            "purpose": purpose,
-            "client": client,
+            "session": grant.session,
+            "name": grant.name,
+            "role": grant.role.value,
+            "purpose": grant.purpose,
+            "client": grant.client,
         }
+        if grant.issued != now:
+            claims[_INVITED] = grant.issued
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
 
 def _grant(claims: dict[str, object]) -> Grant:
     session, user, name, client = claims["session"], claims["sub"], claims["name"], claims["client"]
-    issued, purpose = claims["iat"], claims["purpose"]
+    issued, purpose = claims.get(_INVITED, claims["iat"]), claims["purpose"]
     if not (is_id(session) and is_id(user) and isinstance(name, str) and 1 <= len(name) <= NAME_CHARS_MAX):
         raise _not_authenticated()
     if not (isinstance(client, str) and len(client) <= 64 and type(issued) is int and purpose in ("join", "resume")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import jwt
 import pytest
@@ -54,12 +55,20 @@ def test_a_join_token_says_who_joins_what_as_what_and_since_when() -> None:
     assert tokens(1059.9).read(token) == Grant("s1", "ann", "Ann é", Role.AGENT, 1000, "join", "")
 
 
-def test_a_resume_token_keeps_the_grant_under_a_new_time_and_is_new_each_time() -> None:
+def test_a_resume_token_is_new_each_time_and_good_from_now_on() -> None:
     grant = Grant("s1", "ann", "Ann", Role.PLAYER, 500, "join", "c7")
     signer = tokens(1000)
     first, second = signer.resume_token(grant, 60), signer.resume_token(grant, 60)
     assert first != second
-    assert tokens(1001).read(first) == Grant("s1", "ann", "Ann", Role.PLAYER, 1000, "resume", "c7")
+    assert tokens(1059.9).read(first).purpose == "resume"
+    assert failure(first, 1060) is Code.TOKEN_EXPIRED
+
+
+def test_a_resume_token_made_after_a_removal_still_goes_back_to_the_invitation_before_it() -> None:
+    grant = tokens(500).read(tokens(500).join_token("s1", "ann", "Ann", Role.PLAYER, 10_000))
+    for now_s in (1000, 2000):  # each welcome makes one from the last
+        grant = tokens(now_s).read(tokens(now_s).resume_token(replace(grant, client="c7"), 60))
+        assert grant == Grant("s1", "ann", "Ann", Role.PLAYER, 500, "resume", "c7")
 
 
 @pytest.mark.parametrize(("now_s", "good"), [(1059.999, True), (1060, False), (10**12, False)])
@@ -97,6 +106,8 @@ def test_every_claim_is_required(claim: str) -> None:
         {"client": None},
         {"iat": "1000"},
         {"iat": True},
+        {"invited": "500"},
+        {"invited": None},
         {"exp": "1060"},
         {"exp": 1e400},
         {"exp": [1060]},
