@@ -2,6 +2,10 @@
 
 Hidden entries exist only for game masters. Everybody else gets the order without them; while a hidden one has the turn
 they are told that nobody has it. Every event but `turn.changed` carries the whole order, as its viewer may see it.
+
+The order is by value, equal ones as they came. Who stands before the one whose turn it is has acted in this round, who stands
+behind is still to come. So whatever becomes of others, nobody acts twice in a round and nobody is passed over, unless a game
+master gives them another value: then they act where they stand now. A newcomer above the turn waits for the next round.
 """
 
 from __future__ import annotations
@@ -45,14 +49,18 @@ def _add(state: SessionState, request: Request[AddInitiative]) -> Decision:
     entry, combat = request.args.entry, state.combat
     known = _find(combat.entries, entry.id)
     if not request.leads:
+        if known is not None and known.hidden:
+            return refuse(Code.ALREADY_EXISTS, "That id is taken.", id=entry.id)
         if known is not None and not _is_own(state, request.user, known):
             return refuse(Code.FORBIDDEN, "That entry is not yours.", id=entry.id)
         if entry.hidden or (entry.character is not None and not state.owns(request.user, entry.character)):
             return refuse(Code.FORBIDDEN, "Only an open entry, of your own or of a character of yours.", id=entry.id)
-    others = [turn for turn in combat.entries if turn is not known]
-    if len(others) >= ENTRIES_MAX:
+    if known is None and len(combat.entries) >= ENTRIES_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"The order holds at most {ENTRIES_MAX}.", limit=ENTRIES_MAX)
-    return _reordered(combat, [*others, _turn(entry, known.by if known is not None else request.user)])
+    turn = _turn(entry, known.by if known is not None else request.user)
+    if known is not None and known.value == entry.value:
+        return _reordered(combat, [turn if other is known else other for other in combat.entries])
+    return _reordered(combat, [*(other for other in combat.entries if other is not known), turn])
 
 
 def _remove(state: SessionState, request: Request[RemoveInitiative]) -> Decision:
@@ -111,16 +119,31 @@ def _is_own(state: SessionState, user: str, turn: Turn) -> bool:
 
 
 def _reordered(combat: Combat, entries: list[Turn]) -> Accepted:
-    """Decide for a new order. The turn stays with who has it; when they are gone it goes to the next who is not."""
+    """Decide for a new order."""
     entries = sorted(entries, key=lambda turn: -turn.value)
-    staying = {turn.id for turn in entries}
-    current = None
-    if combat.active and entries:
-        ids = [turn.id for turn in combat.entries]
-        start = ids.index(combat.current) if combat.current in ids else 0
-        candidates = [*ids[start:], *ids[:start], entries[0].id]
-        current = next(entry_id for entry_id in candidates if entry_id in staying)
-    return _changed("initiative.changed", Combat(combat.active, combat.round, current, entries))
+    round_, current = _turn_after(combat, entries) if combat.active else (combat.round, None)
+    return _changed("initiative.changed", Combat(combat.active, round_, current, entries))
+
+
+def _turn_after(combat: Combat, entries: list[Turn]) -> tuple[int, str | None]:
+    """Return round and turn under a new order. The turn stays with who has it, unless they are gone or wait for others.
+
+    Then it goes to the first who is still to come in this round, and when there is none, the next round begins.
+    """
+    before = combat.entries
+    current = _find(before, combat.current)
+    at = before.index(current) if current is not None else 0
+    acted, coming = {turn.id for turn in before[:at]}, {turn.id for turn in before[at + 1 :]}
+    still = _find(entries, combat.current)
+    first = next((turn for turn in entries if turn.id in coming), None)
+    if current is not None and still is not None:
+        waits = first is not None and entries.index(first) < entries.index(still) and still.value < current.value
+        if not waits:
+            return combat.round, still.id
+    if first is not None:
+        return combat.round, first.id
+    over = any(turn.id in acted for turn in entries)
+    return min(combat.round + over, ROUND_MAX), entries[0].id if entries else None
 
 
 def _changed(kind: str, combat: Combat) -> Accepted:

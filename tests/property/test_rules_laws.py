@@ -174,6 +174,50 @@ def test_viewers_of_one_class_get_the_same_projection(ops: list[tuple[str, str, 
             assert projections.setdefault(play.rules.viewer_class(play.state, viewer), projection) == projection
 
 
+CHANGES_TO_OTHERS = st.one_of(
+    st.just(("next",)),
+    st.tuples(st.just("add"), st.integers(-5, 5)),
+    st.tuples(st.just("remove"), st.integers(0, 9)),
+    st.tuples(st.just("rename"), st.integers(0, 9)),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=6), st.lists(CHANGES_TO_OTHERS, max_size=40))
+def test_in_a_round_everybody_who_is_there_all_along_acts_once(values: list[int], changes: list[Any]) -> None:
+    play = table()
+    play.ok("gm", "initiative.set", {"entries": [{"id": f"e{at}", "name": "x", "value": v} for at, v in enumerate(values)]})
+    play.ok("gm", "combat.start")
+
+    def order() -> set[str]:
+        return {turn.id for turn in play.state.combat.entries}
+
+    there_all_along, acted = order(), [play.state.combat.current]
+    for number, (change, *what) in enumerate(changes):
+        combat = play.state.combat
+        entries, had, round_ = combat.entries, combat.current, combat.round
+        if change == "next":
+            play.ok("gm", "initiative.next")
+        elif change == "add":
+            play.ok("gm", "initiative.add", {"entry": {"id": f"new{number}", "name": "x", "value": what[0]}})
+        elif what[0] < len(entries) and len(entries) > 1:
+            entry = entries[what[0]]
+            if change == "remove":
+                play.ok("gm", "initiative.remove", {"id": entry.id})
+            else:
+                play.ok("gm", "initiative.add", {"entry": {"id": entry.id, "name": f"n{number}", "value": entry.value}})
+        there_all_along &= order()
+        combat = play.state.combat
+        if combat.round != round_:
+            assert combat.round == round_ + 1
+            assert there_all_along <= set(acted)
+            there_all_along, acted = order(), [combat.current]
+        elif combat.current != had:
+            acted.append(combat.current)
+        assert len(set(acted)) == len(acted)
+        assert change in ("next", "remove") or combat.current == had
+
+
 PATHS = st.sampled_from(["name", "level", "hp", "hp.max", "abilities.str", "inventory.0", "attributes.a.b", "notes", "", "x.y"])
 CHARACTER_OPS = st.one_of(
     op("hp.change", {"reason": TEXTS}, delta=st.integers(-30, 30)),

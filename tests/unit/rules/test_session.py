@@ -171,9 +171,69 @@ def test_when_the_one_whose_turn_it_is_goes_the_next_has_it() -> None:
     play.ok("gm", "initiative.next")
     play.ok("gm", "initiative.remove", {"id": "b"})
     assert turn(play) == (1, "c")
+    play.ok("gm", "initiative.remove", {"id": "c"})
+    assert turn(play) == (2, "a")
     play.ok("gm", "initiative.set", {"entries": []})
-    assert turn(play) == (1, None)
+    assert turn(play) == (2, None)
     assert play.code("gm", "initiative.next") is Code.WRONG_STATE
+    play.ok("gm", "initiative.add", {"entry": {"id": "z", "name": "z", "value": 1}})
+    assert turn(play) == (2, "z")
+
+
+def revalue(play: Play[SessionState], name: str, value: float) -> None:
+    play.ok("gm", "initiative.add", {"entry": {"id": name, "name": name, "value": value}})
+
+
+def test_who_waits_on_their_turn_lets_the_next_go_first() -> None:
+    play = fight("a", "b", "c", "d")
+    play.ok("gm", "initiative.next")
+    revalue(play, "b", 7.5)
+    assert turn(play) == (1, "c")
+    play.ok("gm", "initiative.next")
+    assert turn(play) == (1, "b")
+    revalue(play, "b", 7.2)
+    assert turn(play) == (1, "b")
+    revalue(play, "b", 0)
+    play.ok("gm", "initiative.next")
+    assert turn(play) == (1, "b")
+    play.ok("gm", "initiative.next")
+    assert turn(play) == (2, "a")
+
+
+def test_the_turn_stays_with_who_has_it_when_somebody_else_is_put_above_them() -> None:
+    play = fight("a", "b", "c")
+    play.ok("gm", "initiative.next")
+    revalue(play, "c", 9.5)
+    assert turn(play) == (1, "b")
+
+
+def test_who_comes_above_the_turn_waits_for_the_next_round() -> None:
+    play = fight("a", "b")
+    play.ok("gm", "initiative.next")
+    revalue(play, "late", 50)
+    assert turn(play) == (1, "b")
+    play.ok("gm", "initiative.next")
+    assert turn(play) == (2, "late")
+
+
+def test_a_new_name_leaves_an_entry_where_it_stood_among_equals() -> None:
+    play = table()
+    entries = [{"id": name, "name": name, "value": 10} for name in "abc"]
+    play.ok("gm", "initiative.set", {"entries": entries})
+    play.ok("gm", "combat.start")
+    play.ok("gm", "initiative.add", {"entry": {"id": "a", "name": "A the Bold", "value": 10}})
+    assert turn(play) == (1, "a")
+    assert [(entry["id"], entry["name"][0]) for entry in play.sees("sue")["combat"]["entries"]] == [
+        ("a", "A"),
+        ("b", "b"),
+        ("c", "c"),
+    ]
+
+
+def test_an_id_that_a_hidden_entry_has_is_taken_and_no_more_is_said() -> None:
+    play = fight("a")
+    play.ok("gm", "initiative.add", {"entry": {"id": "lurker", "name": "x", "value": 3, "hidden": True}})
+    assert play.code("ann", "initiative.add", {"entry": {"id": "lurker", "name": "y", "value": 3}}) is Code.ALREADY_EXISTS
 
 
 def test_a_player_ends_their_own_turn_only() -> None:
