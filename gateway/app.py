@@ -154,7 +154,7 @@ class Api:
     async def _ops(self, request: Request) -> Response:
         grant = self._grant(request)
         ops = (await read_body(request, NewOps)).frames()
-        after_ms = self.limits.take(grant.user, len(ops))
+        after_ms = self.limits.take(grant.holder, len(ops))
         if after_ms:
             raise UndyingError(Failure(Code.RATE_LIMITED, "too many ops; nothing was done", after_ms=after_ms))
         return _json({"acks": cast(Json, await self.tables.submit(grant, ops))})

@@ -49,6 +49,11 @@ class Grant:
     purpose: Purpose
     client: str
 
+    @property
+    def holder(self) -> str:
+        """Name who holds the token, for limits. Game masters mint users of their own table only, so a user alone is nobody."""
+        return f"{self.session}:{self.user}"
+
 
 class Tokens:
     """Signs and reads tokens. `clock` gives seconds since 1970, `draw` a new token id.

@@ -81,6 +81,7 @@ class Connection:
         self._session = ""
         self._grant: Grant | None = None
         self._client = ""
+        self._holder = ""
         self._resume: dict[str, tuple[int, int]] = {}
         self._follows: dict[str, _Follow] = {}
         self._held: list[Encoded] = []
@@ -171,7 +172,7 @@ class Connection:
             if position is not None:
                 self._resume[stream] = position
         self._grant, self._state, self._session = grant, "joining", grant.session
-        self._client = grant.client or new_id(self._hub.rng)
+        self._client, self._holder = grant.client or new_id(self._hub.rng), grant.holder
         self.viewer, self.name = Viewer(grant.user, grant.role), grant.name
         self._ask_to_join()
 
@@ -370,7 +371,7 @@ class Connection:
             self._refuse_op(op_id, str(stream), Failure(code, "an op has a stream, a kind and arguments", {"path": path}))
             return
         hub = self._hub
-        wait_ms = hub.limits.take(self.viewer.user)
+        wait_ms = hub.limits.take(self._holder)
         if wait_ms:
             self._refuse_op(op_id, stream, Failure(Code.RATE_LIMITED, "too many ops at once", after_ms=wait_ms))
         elif self._ops >= OPS_MAX:
@@ -427,7 +428,7 @@ class Connection:
             self._refuse_frame(Close.PROTOCOL_ERROR, bad)
             return
         small = len(str(data)) <= EPHEMERAL_BYTES_MAX
-        if small and stream in self._follows and self._hub.limits.take(f"eph:{self.viewer.user}") == 0:
+        if small and stream in self._follows and self._hub.limits.take(f"eph:{self._holder}") == 0:
             self._hub.router.tell(EphemeralItem("eph", stream, kind, data, self.viewer.user))
 
     def _heartbeat(self, frame: JsonObject) -> None:

@@ -54,7 +54,7 @@ class TokenBucket:
 
 
 class Limits:
-    """A bucket for everybody, by user or by address. At most `keys_max` buckets; full ones are swept away."""
+    """A bucket for everybody, by the holder of a token or by address. At most `keys_max` buckets; full ones are swept away."""
 
     def __init__(self, per_s: float, burst: float, clock: Callable[[], float], keys_max: int = KEYS_MAX) -> None:
         self._per_s = per_s

@@ -22,7 +22,6 @@ from actors.session import SessionRules
 from gateway.app import Api, AppSettings
 from gateway.auth import AdminAuth, Tokens
 from gateway.hub import Hub, HubSettings
-from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.ports import HostGone, HostPort
 from gateway.program import Gateway, GatewaySettings
@@ -94,7 +93,7 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
         tables=tables,
         tokens=tokens,
         admin=AdminAuth(serve.admin_token),
-        limits=Limits(serve.rate_limit, max(1, serve.rate_limit * RATE_BURST_FACTOR), time.monotonic),
+        limits=hub.limits,
         metrics=metrics,
         rng=rng,
         settings=AppSettings(public_url=serve.public_url),

@@ -164,6 +164,8 @@ async def test_ops_over_the_rate_are_refused_whole_and_told_when_to_come_again()
         assert refused.headers["retry-after"] == "2"
         assert len(served.tables.submitted) == 1
         assert (await served.http("POST", OPS, token=served.token(user="other"), body=ops)).status == 200
+        elsewhere = served.token(session="s2")
+        assert (await served.http("POST", OPS.replace("s1", "s2"), token=elsewhere, body=ops)).status == 200
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.connection import OPS_MAX
 from tests.unit.gateway.scripted_host import SESSION, make_gateway, send
+from undying.protocol.ids import Role
 from undying.protocol.link import OpenItem, OpItem
 
 
@@ -47,6 +48,24 @@ async def test_two_connections_of_a_user_share_one_rate() -> None:
         send(one, _say(f"op{at}"))
     send(two, _say("op3"))
     assert (first.of("ack"), [ack["error"]["code"] for ack in second.of("ack")]) == ([], ["RATE_LIMITED"])
+
+
+async def test_a_user_of_the_same_id_at_another_table_pays_for_themselves() -> None:
+    gateway = make_gateway(Clock(), rate_per_s=10, rate_burst=3)
+    victim, connection = await gateway.seat()
+    _, stranger = gateway.connect()
+    send(stranger, {"t": "join", "token": gateway.tokens.join_token("evil", "ada", "Not Ada", Role.GM, 60)})
+    await gateway.host.let_in(Role.GM, ["session:evil"])
+    await gateway.host.show()
+    for at in range(50):
+        send(stranger, {**_say(f"op{at}"), "s": "session:evil"})
+        send(stranger, {"t": "eph", "s": "session:evil", "k": "typing", "d": {}})
+    send(connection, _say("mine"))
+    send(connection, {"t": "eph", "s": SESSION, "k": "typing", "d": {}})
+    assert victim.of("ack") == []
+    await gateway.host.tell()
+    items = [gateway.host.asked.get_nowait() for _ in range(gateway.host.asked.qsize())]
+    assert {"op", "eph"} == {item.tag for item in items if item.stream == SESSION and item.tag != "presence"}
 
 
 async def test_more_ops_without_an_answer_than_a_connection_may_have_are_refused_and_none_is_lost() -> None:
