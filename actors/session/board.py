@@ -29,6 +29,8 @@ def _put(state: SessionState, request: Request[PutToken]) -> Decision:
     if known is None and len(state.board.tokens) >= TOKENS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A map holds at most {TOKENS_MAX} tokens.", limit=TOKENS_MAX)
     if not request.leads:
+        if known is not None and known.hidden:
+            return refuse(Code.ALREADY_EXISTS, "That id is taken.", id=args.id)
         if known is not None and not _is_own(state, user, known):
             return _not_yours(args.id)
         if args.hidden or (args.character is not None and not state.owns(user, args.character)):

@@ -49,6 +49,7 @@ OPS: Final = (
     bad_op("an unknown mode", "chat.say", {"text": "x", "mode": "shout"}),
     bad_op("a whisper to a string", "chat.say", {"text": "x", "to": "ben-user"}),
     bad_op("a whisper to the audience of GMs", "chat.say", {"text": "x", "to": ["@gm"]}),
+    bad_op("a whisper to nobody", "chat.say", {"text": "x", "to": []}),
     bad_op("a whisper to 65 users", "chat.say", {"text": "x", "to": [f"u{at}" for at in range(65)]}),
     bad_op("a whisper to a stranger", "chat.say", {"text": "x", "to": ["nobody"]}, "NOT_FOUND"),
     bad_op("hit points as text", "hp.change", {"delta": "7"}, on="ben", who="ben"),
@@ -74,6 +75,11 @@ OPS: Final = (
     bad_op("a hidden token by a player", "token.put", {"id": "t", "x": 1, "y": 1, "hidden": True}, "FORBIDDEN"),
     bad_op("a token of somebody else's character", "token.put", {"id": "t", "x": 1, "y": 1, "character": "x"}, "FORBIDDEN"),
     bad_op("moving a hidden token", "token.move", {"id": "lurker", "x": 1, "y": 1}, "NOT_FOUND"),
+    bad_op("a token under a hidden one's id", "token.put", {"id": "lurker", "x": 1, "y": 1}, "ALREADY_EXISTS"),
+    bad_op(
+        "an entry under a hidden one's id", "initiative.add", {"entry": {"id": "e", "name": "e", "value": 1}}, "ALREADY_EXISTS"
+    ),
+    bad_op("nothing added to a note", "note.append", {"id": "plot", "text": ""}),
     bad_op("reading a GM's note", "note.append", {"id": "plot", "text": "x"}, "NOT_FOUND"),
     bad_op("a provider that is none", "ai.ask", {"prompt": "x", "provider": "../x"}),
     bad_op("a provider that is unknown", "ai.ask", {"prompt": "x", "provider": "gpt"}, "NOT_FOUND"),

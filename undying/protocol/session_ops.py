@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from undying.protocol.fields import (
     Address,
@@ -29,16 +29,22 @@ ChatMode = Literal["ic", "ooc", "emote"]
 RollMode = Literal["public", "gm", "blind", "self"]
 
 
+def _somebody(users: list[str]) -> list[str]:
+    if not users:
+        raise ValueError("should name somebody, or be left out")
+    return users
+
+
 class NoArgs(Args):
     """Ops that need none."""
 
 
 class Say(Args):
-    """A chat line; with `to` a whisper that only the sender and those users see."""
+    """A chat line; with `to` a whisper that only the sender and those users see. A whisper to nobody would be public."""
 
     text: Said
     mode: ChatMode = "ic"
-    to: Users = Field(default_factory=list)
+    to: Annotated[Users, AfterValidator(_somebody)] = Field(default_factory=list)
 
 
 class RollDice(Args):
@@ -88,10 +94,10 @@ class PutNote(Args):
 
 
 class AppendNote(Args):
-    """Text that goes to the end of a note."""
+    """Text that goes to the end of a note; blanks are text."""
 
     id: Id
-    text: Text
+    text: Annotated[Text, Field(min_length=1)]
 
 
 class DeleteNote(Args):

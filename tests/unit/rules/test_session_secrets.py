@@ -23,10 +23,10 @@ def knowing(play: Any) -> set[str]:
 EVERYBODY = set(ROLES)
 
 
-@pytest.mark.parametrize(("to", "hear"), [([], EVERYBODY), (["bob"], {"ann", "bob"}), (["gm"], {"ann", "gm"})])
-def test_a_whisper_is_heard_by_its_sender_and_those_it_names_only(to: list[str], hear: set[str]) -> None:
+@pytest.mark.parametrize(("to", "hear"), [(None, EVERYBODY), (["bob"], {"ann", "bob"}), (["gm"], {"ann", "gm"})])
+def test_a_whisper_is_heard_by_its_sender_and_those_it_names_only(to: list[str] | None, hear: set[str]) -> None:
     play = table()
-    play.ok("ann", "chat.say", {"text": SECRET, "to": to})
+    play.ok("ann", "chat.say", {"text": SECRET} if to is None else {"text": SECRET, "to": to})
     assert knowing(play) == hear
 
 
@@ -103,6 +103,7 @@ def test_a_hidden_token_is_for_the_game_master_only() -> None:
     play.ok("gm", "token.move", {"id": "t", "x": 3, "y": 2})
     assert play.last_told("ann") is None
     assert play.code("ann", "token.move", {"id": "t", "x": 3, "y": 2}) is Code.NOT_FOUND
+    assert play.code("ann", "token.put", {"id": "t", "x": 3, "y": 2}) is Code.ALREADY_EXISTS
     assert knowing(play) == {"gm"}
 
 
