@@ -34,10 +34,14 @@ from supervision.entity_events import (
     Instruction,
     NotActivated,
     Pause,
+    Readmitted,
     Refuse,
+    Release,
+    Rested,
     Watch,
 )
 from supervision.entity_table import EntityTable
+from supervision.history import last_exit
 from supervision.hosts import NAME as HOSTS
 from supervision.reach import Reach
 from supervision.spec import ChildSpec
@@ -116,16 +120,34 @@ class EntitySupervisor:
             del self._asking[ticket]
             self._handle(Expired(stream, ticket))
 
+    async def rested(self, stream: str, host: str, epoch: int) -> None:
+        """Learn from a host that it let an entity go that nobody needed. What is not true any more changes nothing."""
+        self._handle(Rested(stream, host, epoch))
+
+    async def readmit(self, stream: str) -> None:
+        """Try a quarantined or failed entity again, alone in a host; what it did before does not count any more.
+
+        Raises UndyingError NOT_FOUND when it is not in the table, WRONG_STATE when it is neither of the two.
+        """
+        entity = self._table.entities.get(stream)
+        if entity is None:
+            raise error(Code.NOT_FOUND, f"{stream} is not in quarantine", stream=stream)
+        if entity.state not in ("quarantined", "failed"):
+            raise error(Code.WRONG_STATE, f"{stream} is {entity.state}, not in quarantine", stream=stream)
+        self._handle(Readmitted(stream))
+
     async def status(self) -> list[JsonObject]:
-        """Return a row per entity. `ended_ago_ms`: how long ago its last ending was noticed; None when it never ended."""
+        """Return a row per entity.
+
+        `last_exit` says how its last ending was noticed, `{ago_ms, where, reason, detail}`; None when it never ended.
+        """
         rows: list[JsonObject] = []
         for entity in self._table.entities.values():
             home = entity.home
             row: JsonObject = {"id": entity.stream, "kind": self._kind.value, "state": entity.state}
             row |= {"pid": home.pid if home else None, "node": home.node if home else None, "host": home.host if home else None}
             row |= {"epoch": home.epoch if home else None, "restarts": entity.history.total, "parent": self._inside.name}
-            last = entity.history.last()
-            row["ended_ago_ms"] = None if last is None else round((self._clock() - last.at_s) * 1000, 3)
+            row["last_exit"] = last_exit(entity.history, self._clock())
             if entity.failure is not None:
                 row["reason"] = entity.failure.message
             rows.append(row)
@@ -152,6 +174,8 @@ class EntitySupervisor:
                 if host not in self._watched:
                     self._watched.add(host)
                     self._do(self._watch(host))
+            case Release(stream):
+                self._do(self._release(stream))
             case Answer(ticket, host):
                 self._settle(ticket, host)
             case Refuse(ticket, failure):

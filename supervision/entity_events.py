@@ -83,7 +83,23 @@ class Expired:
     ticket: int
 
 
-Event: TypeAlias = Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired
+@dataclass(frozen=True, slots=True)
+class Rested:
+    """A host let an entity go that nobody needed: its state is saved, the next who asks wakes it."""
+
+    stream: str
+    host: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Readmitted:
+    """A person wants a quarantined or failed entity to be tried again."""
+
+    stream: str
+
+
+Event: TypeAlias = Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired | Rested | Readmitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,4 +147,11 @@ class Refuse:
     failure: Failure
 
 
-Instruction: TypeAlias = Activate | Pause | Watch | Answer | Refuse
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give back the place of an entity that does not live anywhere now."""
+
+    stream: str
+
+
+Instruction: TypeAlias = Activate | Pause | Watch | Answer | Refuse | Release

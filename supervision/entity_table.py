@@ -4,6 +4,8 @@
                   │                                      │ too often ─▶ quarantined
                   └─ refused ─▶ forgotten, or failed     └─ data damaged ─▶ failed
 
+    live ─rested▶ forgotten          quarantined, failed ─readmitted▶ restarting
+
 Every activation has a number (`attempt`); an outcome with an older number than the entity's is of no interest any more.
 Those who ask while an activation is under way wait for that one: there is never more than one per entity.
 
@@ -32,7 +34,10 @@ from supervision.entity_events import (
     Instruction,
     NotActivated,
     Pause,
+    Readmitted,
     Refuse,
+    Release,
+    Rested,
     Watch,
 )
 from supervision.history import Ended, History
@@ -86,6 +91,10 @@ class EntityTable:
             return self._activated(event)
         if isinstance(event, Crashed):
             return self._crashed(event, now)
+        if isinstance(event, Rested):
+            return self._rested(event)
+        if isinstance(event, Readmitted):
+            return self._readmitted(event)
         entity = self.entities.get(event.stream)
         if isinstance(event, Expired):
             if entity is not None:
@@ -180,6 +189,23 @@ class EntityTable:
                 guilty = gone.exit.reason != "stopped"
                 instructions += self._restart(entity, gone.host, gone.exit, now, guilty=guilty)
         return instructions
+
+    def _rested(self, event: Rested) -> list[Instruction]:
+        entity = self.entities.get(event.stream)
+        if entity is None or entity.state != "live" or entity.home is None or entity.waiting:
+            return []
+        if (entity.home.host, entity.home.epoch) != (event.host, event.epoch):
+            return []  # it was woken since, there or elsewhere
+        del self.entities[event.stream]
+        return [Release(event.stream)]
+
+    def _readmitted(self, event: Readmitted) -> list[Instruction]:
+        entity = self.entities.get(event.stream)
+        if entity is None or entity.state not in ("quarantined", "failed"):
+            return []
+        entity.history.forget()
+        entity.state, entity.failure, entity.suspect = "restarting", None, True
+        return [self._activate(entity)]
 
     def _restart(self, entity: Entity, host: str, exit_: Exit, now: float, *, guilty: bool) -> list[Instruction]:
         verdict = decide(self._spec, entity.history, exit_, now, self._rng)

@@ -47,13 +47,20 @@ class History:
         return self._kept[-1] if self._kept else None
 
     def rows(self, now: float) -> list[JsonObject]:
-        """Return the kept endings as plain data, latest first, each with how many seconds ago it was."""
-        return [
-            {
-                "ago_s": round(now - ended.at_s, 3),
-                "where": ended.where,
-                "reason": ended.exit.reason,
-                "detail": ended.exit.detail,
-            }
-            for ended in reversed(self._kept)
-        ]
+        """Return the kept endings as plain data, latest first, each with how many ms ago it was."""
+        return [_row(ended, now) for ended in reversed(self._kept)]
+
+
+def last_exit(history: History, now: float) -> JsonObject | None:
+    """Return the latest ending as plain data, None when there is none."""
+    last = history.last()
+    return None if last is None else _row(last, now)
+
+
+def _row(ended: Ended, now: float) -> JsonObject:
+    return {
+        "ago_ms": round((now - ended.at_s) * 1000, 3),
+        "where": ended.where,
+        "reason": ended.exit.reason,
+        "detail": ended.exit.detail,
+    }

@@ -78,6 +78,7 @@ class HostsSupervisor:
         self._under_way: dict[str, asyncio.Task[JsonObject]] = {}
         self._late: list[asyncio.Task[None]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     async def start(self) -> None:
@@ -91,7 +92,7 @@ class HostsSupervisor:
         self._pool.close()
         for task in [*self._tasks.values(), *self._under_way.values(), *self._late]:
             task.cancel()
-        await asyncio.gather(*(self._stop_host(host) for host in list(self._hosts.values())))
+        await asyncio.gather(*self._retiring, *(self._stop_host(host) for host in list(self._hosts.values())))
         for name in await self._inside.runtime.names():
             if name.startswith(PREFIX):
                 await self._inside.runtime.kill(name)
@@ -142,6 +143,7 @@ class HostsSupervisor:
                     "node": info.node if info else None,
                     "epoch": None,
                     "restarts": 0,
+                    "last_exit": None,
                     "parent": self._inside.name,
                 }
             )
@@ -249,6 +251,16 @@ class HostsSupervisor:
         if host is not None:
             host.streams.pop(stream, None)
             host.ward = host.ward and bool(host.streams)
+            if not host.streams:
+                self._retire_surplus()
+
+    def _retire_surplus(self) -> None:
+        """End empty hosts, but for as many as there are to be spares: a new entity takes one of those first."""
+        empty = [name for name, host in self._hosts.items() if not host.streams]
+        for name in empty[self._settings.spares :]:
+            task = asyncio.create_task(self._stop_host(self._hosts.pop(name)))
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
 
     async def _adopt(self, ref: Ref, info: ProcessInfo) -> None:
         self._infos[ref.name] = info

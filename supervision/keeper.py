@@ -18,7 +18,7 @@ from typing import Any
 from actors.runtime import Exit, ProcessDied, ProcessInfo, Ref, Runtime, RuntimeFault
 from supervision.control_plane import kill_surely
 from supervision.heartbeat import until_gone
-from supervision.history import Ended, History
+from supervision.history import Ended, History, last_exit
 from supervision.policy import Escalate, GiveUp, RestartAfter, decide
 from supervision.spec import ChildSpec, Siblings
 from undying.protocol.data import JsonObject
@@ -94,6 +94,7 @@ class Keeper:
                 "node": child.info.node if child.info else None,
                 "epoch": None,
                 "restarts": child.history.total,
+                "last_exit": last_exit(child.history, self._clock()),
                 "parent": parent,
             }
             for child in self.children.values()

@@ -89,7 +89,7 @@ class RootSupervisor:
     async def status(self) -> list[JsonObject]:
         """Return a row per living thing: the root, the supervisors, and what each of them tells about its children."""
         own: JsonObject = {"id": self._inside.name, "kind": "root", "state": "live", "pid": os.getpid()}
-        own |= {"node": self._inside.node, "epoch": None, "restarts": 0, "parent": None}
+        own |= {"node": self._inside.node, "epoch": None, "restarts": 0, "last_exit": None, "parent": None}
         rows = [own, *self._keeper.rows("supervisor", self._inside.name)]
         told = await asyncio.gather(*(self._ask(child.ref) for child in self._keeper.children.values()))
         return [*rows, *(row for some in told for row in some)]

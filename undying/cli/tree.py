@@ -15,6 +15,8 @@ from rich.table import Table
 from undying.protocol.data import Json, JsonObject
 
 COLUMNS: Final = ("kind", "state", "pid", "node", "epoch", "restarts")
+WHY_MAX: Final = 60
+"""Characters of the last column."""
 STYLES: Final[Mapping[str, str]] = {
     "live": "green",
     "starting": "yellow",
@@ -72,11 +74,24 @@ def table(status: JsonObject) -> Table:
     drawn.add_column("actor", no_wrap=True)
     for name in COLUMNS:
         drawn.add_column(name, justify="right" if name in ("pid", "epoch", "restarts") else "left", no_wrap=name != "node")
+    drawn.add_column("last exit, or why it is as it is")
     for lead, row in branches(rows):
         style = STYLES.get(str(row.get("state")), "")
-        cells = [_cell(row.get(name), style if name == "state" else "") for name in COLUMNS]
+        cells = [_cell(row.get(name), style if name == "state" else "") for name in COLUMNS] + [_cell(_why(row))]
         drawn.add_row(f"[dim]{lead}[/dim]{_cell(row.get('id'))}" if lead else _cell(row.get("id")), *cells)
     return drawn
+
+
+def _why(row: JsonObject) -> str:
+    """Say what a person wants to know of a row: why it does not live, else how it last ended and when."""
+    if row.get("reason"):
+        return str(row["reason"])[:WHY_MAX]
+    last = row.get("last_exit")
+    if not isinstance(last, dict):
+        return ""
+    ago_ms = last.get("ago_ms")
+    ago = f"{ago_ms / 1000:.0f} s ago" if isinstance(ago_ms, int | float) else ""
+    return " ".join(str(part) for part in (last.get("reason"), ago, last.get("detail")) if part)[:WHY_MAX]
 
 
 def _list(value: Json) -> list[Json]:

@@ -48,5 +48,5 @@ def test_a_history_keeps_the_sum_and_the_latest_endings() -> None:
         history.add(Ended(float(second), f"host {second}", Exit("killed")))
     rows = history.rows(now=100.0)
     assert (history.total, len(rows)) == (KEPT_MAX + 10, KEPT_MAX)
-    assert rows[0] == {"ago_s": 27.0, "where": "host 73", "reason": "killed", "detail": ""}
+    assert rows[0] == {"ago_ms": 27_000.0, "where": "host 73", "reason": "killed", "detail": ""}
     assert history.since(70.0) == 3

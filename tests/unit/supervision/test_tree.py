@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
+from actors.runtime import Ref
 from actors.runtime_local import UNDEAD_S
 from supervision.heartbeat import Heartbeat
 from supervision.placement import Budget
@@ -384,3 +386,90 @@ def test_what_belongs_together_shares_a_host_past_the_budget() -> None:
             assert (await asking.locate(f"character:{number}", create=True)).name == table
 
     run_virtual(scenario(), limit_s=100)
+
+
+async def _supervisor(world: World, name: str) -> Ref:
+    ref = await world.runtime.find(name)
+    assert ref is not None
+    return ref
+
+
+def test_an_entity_that_went_to_rest_is_forgotten_with_its_place_and_woken_by_who_asks() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.up()
+        host = await world.host_of(TABLE, create=True)
+        sessions, hosts = await _supervisor(world, "supervisor:sessions"), await _supervisor(world, "supervisor:hosts")
+        await sessions.call("rested", TABLE, host, 1)
+        assert TABLE not in await world.rows()
+
+        async def released() -> bool:
+            return not await hosts.call("placements")
+
+        await world.until(released)
+        await world.host_of(TABLE)
+        assert (await world.rows())[TABLE]["state"] == "live"
+
+    run_virtual(scenario(), limit_s=100)
+
+
+@pytest.mark.parametrize(("host", "epoch"), [("process:other", 1), (None, 7)])
+def test_news_of_a_rest_that_is_not_true_any_more_changes_nothing(host: str | None, epoch: int) -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.up()
+        home = await world.host_of(TABLE, create=True)
+        await (await _supervisor(world, "supervisor:sessions")).call("rested", TABLE, host or home, epoch)
+        assert await world.host_of(TABLE) == home
+        assert len(world.activations) == 1
+
+    run_virtual(scenario(), limit_s=100)
+
+
+def test_empty_hosts_beyond_the_spares_are_ended_in_order() -> None:
+    async def scenario() -> None:
+        world = World(spares=1)
+        await world.up()
+        streams = [f"session:{number}" for number in range(4)]
+        homes = [await world.host_of(stream, create=True) for stream in streams]
+        sessions = await _supervisor(world, "supervisor:sessions")
+        for stream, home in zip(streams, homes, strict=True):
+            await sessions.call("rested", stream, home, 1)
+
+        async def retired() -> bool:
+            return set(homes[1:]) <= set(world.stopped)
+
+        await world.until(retired)
+        assert world.drained == homes[1:]
+        assert homes[0] in await world.runtime.names()
+
+    run_virtual(scenario(), limit_s=100)
+
+
+def test_a_person_can_have_a_quarantined_entity_tried_again() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.up()
+        world.deadly.add(TABLE)
+        sessions = await _supervisor(world, "supervisor:sessions")
+
+        async def quarantined() -> bool:
+            with suppress(UndyingError):
+                await world.host_of(TABLE, create=True)
+            return (await world.rows()).get(TABLE, {}).get("state") == "quarantined"
+
+        await world.until(quarantined)
+        world.deadly.clear()
+        world.epochs[TABLE] = 1
+        await sessions.call("readmit", TABLE)
+        await world.host_of(TABLE)
+        row = (await world.rows())[TABLE]
+        assert (row["state"], row["restarts"]) == ("live", 11)
+        with pytest.raises(UndyingError) as caught:
+            await sessions.call("readmit", TABLE)
+        assert caught.value.failure.code is Code.WRONG_STATE
+        with pytest.raises(UndyingError) as caught:
+            await sessions.call("readmit", "session:unknown")
+        assert caught.value.failure.code is Code.NOT_FOUND
+
+    run_virtual(scenario(), limit_s=300)

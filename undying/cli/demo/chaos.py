@@ -82,7 +82,8 @@ class Killer:
             row = next((row for row in await self.status() if row.get("id") == actor), None)
         except UndyingError:
             return None  # the gateway may be the next that was killed
-        ago_ms = None if row is None else row.get("ended_ago_ms")
+        last_exit = None if row is None else row.get("last_exit")
+        ago_ms = last_exit.get("ago_ms") if isinstance(last_exit, dict) else None
         return ago_ms / 1000 if isinstance(ago_ms, int | float) else None
 
     async def _until(self, good: Callable[[Sequence[JsonObject]], bool], what: str) -> list[JsonObject]:
