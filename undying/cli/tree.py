@@ -74,7 +74,7 @@ def table(status: JsonObject) -> Table:
     drawn.add_column("actor", no_wrap=True)
     for name in COLUMNS:
         drawn.add_column(name, justify="right" if name in ("pid", "epoch", "restarts") else "left", no_wrap=name != "node")
-    drawn.add_column("last exit, or why it is as it is")
+    drawn.add_column("last exit")
     for lead, row in branches(rows):
         style = STYLES.get(str(row.get("state")), "")
         cells = [_cell(row.get(name), style if name == "state" else "") for name in COLUMNS] + [_cell(_why(row))]
