@@ -84,6 +84,7 @@ class Connection:
         self._holder = ""
         self._resume: dict[str, tuple[int, int]] = {}
         self._follows: dict[str, _Follow] = {}
+        self._paused = False
         self._held: list[Encoded] = []
         self._resynced_s: dict[str, float] = {}
         self._ops = 0
@@ -201,6 +202,7 @@ class Connection:
         # The role in the token is the one that the client had when it got what it resumes from.
         resumes = self._state == "joining" and role is self._grant.role
         self.viewer, self.name = Viewer(self.viewer.user, role), name
+        self._paused = outcome.result.get("paused") is True
         self._held.clear()
         for stream in streams:
             self._open(stream, self._resume.get(stream, NO_POSITION) if resumes else NO_POSITION)
@@ -269,6 +271,10 @@ class Connection:
             if follow.opening or self._state == "joining":
                 self._follows[stream] = _Follow()
 
+    def pause(self, paused: bool) -> None:
+        """Learn that the table is paused, or not any more. A session refuses ops itself, its characters know of no pause."""
+        self._paused = paused
+
     def remove(self) -> None:
         """Learn that the user was removed. An unanswered join may be from before or after: it is asked again."""
         if self._follows:
@@ -333,6 +339,11 @@ class Connection:
             self._socket.send(out)
         self._now({"t": "live", "s": stream, "pos": list(follow.at)})
 
+    def given(self, stream: str) -> tuple[int, int] | None:
+        """Return the position up to which the client was given a stream, None while it does not follow it or it opens."""
+        follow = self._follows.get(stream)
+        return None if follow is None or follow.opening else follow.pos
+
     def batch(self, frames: BatchFrames) -> None:
         """Take a batch of a stream that the client follows."""
         batch = frames.batch
@@ -378,6 +389,8 @@ class Connection:
             self._refuse_op(op_id, stream, Failure(Code.OVERLOADED, "too many ops without an answer", after_ms=100))
         elif stream not in self._follows:
             self._refuse_op(op_id, stream, Failure(Code.NOT_FOUND, "no such stream that you may see", {"path": "s"}))
+        elif self._paused and self.viewer.role is not Role.GM and not stream.startswith("session:"):
+            self._refuse_op(op_id, stream, Failure(Code.PAUSED, "The game master paused the session."))
         else:
             self._ops += 1
             at = frame.get("at")

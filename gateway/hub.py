@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
@@ -26,10 +26,12 @@ from gateway.frames import BatchFrames
 from gateway.limits import Limits
 from gateway.metrics import Metrics
 from gateway.ports import HostLocator, Socket
+from gateway.presence import Presence, Row
 from gateway.router import Router
 from undying.protocol.closes import Close
 from undying.protocol.codec import Encoding
-from undying.protocol.effects import ChangeRole, CloseStream, Effect, OpenStream, Remove, unpack_effects
+from undying.protocol.data import Json, JsonObject
+from undying.protocol.effects import ChangeRole, CloseStream, Effect, OpenStream, Pause, Remove, unpack_effects
 from undying.protocol.errors import Failure
 from undying.protocol.events import sees
 from undying.protocol.ids import Role, new_id
@@ -62,6 +64,7 @@ class Channel:
     def __init__(self, stream: str, hub: Hub) -> None:
         self.stream = stream
         self.connections: dict[str, Connection] = {}
+        self.presence = Presence(self._welcomed, lambda rows: hub.router.tell(PresenceItem("presence", stream, rows)))
         self._hub = hub
         self._current = False
         self._reached: tuple[int, int] = NO_POSITION
@@ -87,22 +90,31 @@ class Channel:
         self._take(batch)
 
     def subscribed(self, answer: Subscribed) -> None:
-        """Catch up with what was missed; where that can't be told, everybody here starts from a snapshot."""
+        """Catch up with what was missed; where that can't be told, everybody here starts from a snapshot.
+
+        At the first time nothing was missed, unless the subscription before this one failed: an open that came after it may
+        have been answered all the same, and what happened since reached nobody.
+        """
         self._current = True
         if answer.gap:
             first_time, self._reached = self._reached == NO_POSITION, answer.pos
-            if not first_time:
-                for connection in list(self.connections.values()):
+            for connection in list(self.connections.values()):
+                if not first_time or connection.given(self.stream) not in (None, answer.pos):
                     connection.refresh()
         for batch in answer.batches:
             if (batch.epoch, batch.last) > self._reached:
                 self._take(batch)
-        self._hub.announce(self.stream)
+        self._hub.announce(self.stream, anew=True)
 
-    def present(self, users: list[tuple[str, str, str, str]]) -> None:
+    def present(self, users: list[Row]) -> None:
         """Tell everybody here who is at the table."""
-        rows = [{"user": user, "name": name, "role": role, "state": state} for user, name, role, state in users]
-        self._tell({"t": "presence", "s": self.stream, "users": rows})
+        self.presence.heard = users
+        self._tell(self._presence_frame(users))
+
+    def greet(self, connection: Connection) -> None:
+        """Tell a connection that came who is at the table: if that is no change to it, nobody else will."""
+        if self.presence.heard is not None:
+            connection.pass_on(self.stream, encode(self._presence_frame(self.presence.heard), connection.encoding))
 
     def ephemeral(self, message: Ephemeral) -> None:
         """Pass something for now only to everybody here but its author."""
@@ -112,9 +124,19 @@ class Channel:
     def released(self, failure: Failure | None) -> None:
         """Learn that the route ended; whoever still follows is told why."""
         self._hub.forget(self.stream)
+        self.presence.stop()
         if failure is not None:
             for connection in list(self.connections.values()):
                 connection.unavailable(self.stream, failure)
+
+    def _welcomed(self) -> Iterator[Row]:
+        for connection in self.connections.values():
+            if connection.live:
+                yield connection.viewer.user, connection.name, connection.viewer.role.value, "online"
+
+    def _presence_frame(self, users: list[Row]) -> JsonObject:
+        rows: Json = [{"user": user, "name": name, "role": role, "state": state} for user, name, role, state in users]
+        return {"t": "presence", "s": self.stream, "users": rows}
 
     def _tell(self, wire: Any, but: str = "") -> None:
         made: dict[Encoding, Any] = {}
@@ -194,9 +216,14 @@ class Hub:
         return len(self._connections)
 
     def online(self, session: str) -> int:
-        """Return how many members of a session are at this gateway."""
+        """Return how many members of a session are at its table, at any gateway; 0 when it is not `followed` here."""
         channel = self._channels.get(f"session:{session}")
-        return 0 if channel is None else len({connection.viewer.user for connection in channel.connections.values()})
+        return 0 if channel is None else channel.presence.users()
+
+    def followed(self, session: str) -> bool:
+        """Tell whether a client here follows a session, so that this gateway hears who is at the table."""
+        channel = self._channels.get(f"session:{session}")
+        return channel is not None and channel.wanted
 
     def channel(self, stream: str) -> Channel:
         """Return a stream's channel, a new one when there is none."""
@@ -233,6 +260,7 @@ class Hub:
         seats = [each for each in channel.connections.values() if each.viewer.user == connection.viewer.user]
         for oldest in seats[:-SEATS_MAX]:
             oldest.end(Close.REPLACED, f"more than {SEATS_MAX} connections of one user")
+        channel.greet(connection)
         self.announce(f"session:{session}")
 
     def gone(self, connection: Connection, session: str, client: str) -> None:
@@ -242,17 +270,15 @@ class Hub:
         if self._clients.get((session, client)) is connection:
             del self._clients[session, client]
 
-    def announce(self, stream: str) -> None:
-        """Tell the session who of it is here."""
+    def announce(self, stream: str, *, anew: bool = False) -> None:
+        """Tell the session who of it is here, if that changed; `anew`: its host may not know what it was told."""
         channel = self._channels.get(stream)
         if channel is None or not stream.startswith("session:"):
             return
-        users = {
-            connection.viewer.user: (connection.viewer.user, connection.name, connection.viewer.role.value, "online")
-            for connection in channel.connections.values()
-            if connection.live
-        }
-        self.router.tell(PresenceItem("presence", stream, list(users.values())))
+        if anew:
+            channel.presence.host_changed()
+        else:
+            channel.presence.changed()
 
     def apply(self, channel: Channel, effect: Effect) -> None:
         """Do what an event means for connections."""
@@ -269,6 +295,8 @@ class Hub:
                     connection.open(effect.stream)
             elif isinstance(effect, CloseStream):
                 connection.close_stream(effect.stream, effect.reason)
+            elif isinstance(effect, Pause):
+                connection.pause(effect.paused)
             else:
                 assert_never(effect)
 
@@ -276,6 +304,7 @@ class Hub:
         """Give all connections of a user of a session another role."""
         for connection in self._connections_of(stream, effect.user):
             connection.take_role(Role(effect.role))
+        self.announce(stream)
 
     def _connections_of(self, stream: str, user: str) -> list[Connection]:
         """Return a user's connections to a session, also those whose join is not answered yet and that follow nothing."""

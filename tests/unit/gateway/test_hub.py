@@ -7,23 +7,34 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgpack
+import pytest
+
+from gateway.connection import Connection
 from gateway.encoded import Encoded
+from gateway.presence import ANNOUNCE_S
+from tests.in_virtual_time import virtual
 from tests.unit.gateway.scripted_host import SESSION, SPARE, FakeSocket, Gateway, batch, make_gateway, send
 from tests.unit.gateway.test_connection import claim, nothing_asked, seqs
 from undying.protocol.codec import Encoding
-from undying.protocol.effects import CloseStream, OpenStream, Remove
+from undying.protocol.data import JsonObject
+from undying.protocol.effects import ChangeRole, CloseStream, OpenStream, Pause, Remove
 from undying.protocol.errors import Code, Failure, UndyingError
 from undying.protocol.events import GMS
 from undying.protocol.ids import Role
 from undying.protocol.link import (
+    Acked,
     Ephemeral,
     EphemeralItem,
+    Failed,
+    JoinItem,
     Lost,
+    Opened,
+    OpenItem,
     PresenceItem,
     PresenceNow,
     Subscribed,
     SubscribeItem,
-    ToHost,
     unpack_items,
 )
 
@@ -102,6 +113,44 @@ async def test_where_the_missing_can_not_be_told_everybody_starts_from_a_snapsho
     assert seqs(socket) == [(2, 6)]
 
 
+@virtual
+async def test_what_happened_between_an_open_and_a_subscription_that_failed_at_first_is_not_missed() -> None:
+    gateway = make_gateway()
+    held = hold_subscriptions(gateway)
+    socket, _ = gateway.ask_to_join()
+    sub = await next_of(held)
+    await gateway.host.tell(Subscribed("subd", sub.ref, SESSION, True, (1, 0), []))
+    await gateway.host.let_in(Role.PLAYER, [SESSION, SPARE])
+    await gateway.host.show()
+    failed = await next_of(held)
+    opened: OpenItem = await gateway.host.asked_for(OpenItem)
+    state = msgpack.packb({})
+    await gateway.host.tell(
+        Failed("fail", failed.ref, "store"), Opened("opened", opened.ref, SPARE, "snapshot", (2, 0), state, [], "")
+    )
+    sub = await next_of(held)
+    missed = batch(1, NEWS)._replace(stream=SPARE, epoch=2)
+    await gateway.host.tell(missed, Subscribed("subd", sub.ref, SPARE, True, (2, 1), []))
+    await gateway.host.let_in(Role.PLAYER, [SESSION, SPARE])
+    await gateway.host.show()
+    await gateway.host.show((2, 1))
+    await gateway.host.tell(batch(2, NEWS)._replace(stream=SPARE, epoch=2))
+    assert [frame["pos"] for frame in socket.of("snapshot") if frame["s"] == SPARE] == [[2, 0], [2, 1]]
+    assert seqs(socket) == [(2, 2)]
+
+
+@virtual
+async def test_a_first_subscription_after_which_nobody_lacks_anything_asks_nobody_anew() -> None:
+    gateway = make_gateway()
+    held = hold_subscriptions(gateway)
+    gateway.ask_to_join()
+    await gateway.host.let_in(Role.PLAYER)
+    await gateway.host.show()
+    sub = await next_of(held)
+    await gateway.host.tell(Subscribed("subd", sub.ref, SESSION, True, (1, 0), []))
+    assert await nothing_asked(gateway)
+
+
 async def test_a_stream_that_opens_is_shown_unasked_to_those_who_may_see_it() -> None:
     gateway = make_gateway()
     player, _ = await gateway.seat(Role.PLAYER)
@@ -119,6 +168,28 @@ async def test_a_stream_that_closes_is_gone_and_takes_no_more_ops() -> None:
     assert socket.of("gone") == [{"t": "gone", "s": SPARE, "reason": "unseated"}]
     send(connection, {"t": "op", "id": "x", "s": SPARE, "k": "hp.change", "d": {}})
     assert socket.of("ack")[0]["error"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("told", ["at the join", "by an event"])
+async def test_a_pause_holds_for_characters_until_it_ends_and_not_for_game_masters(told: str) -> None:
+    gateway = make_gateway()
+    player, ada = gateway.ask_to_join()
+    join: JoinItem = await gateway.host.asked_for(JoinItem)
+    result: JsonObject = {"role": "player", "name": "Ada", "streams": [SESSION, SPARE], "paused": told == "at the join"}
+    await gateway.host.tell(Acked("ack", join.ref, (1, 0), result, None, False))
+    await gateway.host.show()
+    await gateway.host.show()
+    _, master = await gateway.seat(Role.GM, [SESSION, SPARE])
+    await gateway.host.tell(batch(1, NEWS, effects=[Pause("pause", True)] if told == "by an event" else []))
+    op = {"t": "op", "id": "x", "s": SPARE, "k": "hp.change", "d": {}}
+    send(ada, op)
+    assert [ack["error"]["code"] for ack in player.of("ack")] == ["PAUSED"]
+    send(ada, op | {"s": SESSION})  # the session knows for itself
+    send(master, op)
+    await gateway.host.tell(batch(2, NEWS, effects=[Pause("pause", False)]))
+    send(ada, op)
+    asked = [(await gateway.host.accept({})) for _ in range(3)]
+    assert [(item.stream, item.role) for item in asked] == [(SESSION, "player"), (SPARE, "gm"), (SPARE, "player")]
 
 
 async def test_who_is_removed_is_told_of_it_and_has_to_go_and_others_stay() -> None:
@@ -147,37 +218,102 @@ async def test_two_clients_of_one_user_do_not_replace_each_other() -> None:
     assert (one.closed, two.closed, gateway.hub.online("s1")) == (None, None, 1)
 
 
+async def come(gateway: Gateway, user: str, role: Role = Role.PLAYER) -> tuple[FakeSocket, Connection]:
+    """Join as a user until everything is live."""
+    socket, connection = gateway.connect()
+    send(connection, {"t": "join", "token": gateway.tokens.join_token("s1", user, user.title(), role, 60)})
+    await gateway.host.let_in(role)
+    await gateway.host.show()
+    return socket, connection
+
+
+async def announced(gateway: Gateway) -> list[dict[str, str]]:
+    """Return the announcements since the last look, each as roles by user, when all that is due was told."""
+    await asyncio.sleep(2 * ANNOUNCE_S)
+    items = [gateway.host.asked.get_nowait() for _ in range(gateway.host.asked.qsize())]
+    return [{user: role for user, _, role, _ in item.users} for item in items if isinstance(item, PresenceItem)]
+
+
+@virtual
 async def test_who_is_here_is_told_to_the_session_when_they_come_and_when_they_go() -> None:
     gateway = make_gateway()
-    _, connection = await gateway.seat()
-    _, other = gateway.connect()
-    send(other, {"t": "join", "token": gateway.tokens.join_token("s1", "bob", "Bob", Role.GM, 60)})
-    await gateway.host.let_in(Role.GM)
-    await gateway.host.show()
-    assert {user[0] for user in await last_presence(gateway)} == {"ada", "bob"}
+    _, connection = await come(gateway, "ada")
+    assert await announced(gateway) == [{"ada": "player"}]
+    await come(gateway, "bob", Role.GM)
+    assert await announced(gateway) == [{"ada": "player", "bob": "gm"}]
     connection.lost()
-    await gateway.host.tell()
-    assert [user[0] for user in await last_presence(gateway)] == ["bob"]
+    assert await announced(gateway) == [{"bob": "gm"}]
 
 
-async def last_presence(gateway: Gateway) -> list[tuple[str, str, str, str]]:
-    await gateway.host.tell()
-    found: list[tuple[str, str, str, str]] | None = None
-    while not gateway.host.asked.empty():
-        item: ToHost = gateway.host.asked.get_nowait()
-        if isinstance(item, PresenceItem):
-            found = item.users
-    assert found is not None
-    return found
+@virtual
+async def test_a_crowd_that_comes_at_once_is_told_of_in_two_announcements() -> None:
+    gateway = make_gateway()
+    users = [f"user{at}" for at in range(30)]
+    for user in users:
+        _, connection = gateway.connect()
+        send(connection, {"t": "join", "token": gateway.tokens.join_token("s1", user, user, Role.PLAYER, 60)})
+    for _ in users:
+        await gateway.host.let_in(Role.PLAYER)
+    opening: list[OpenItem] = [await gateway.host.asked_for(OpenItem) for _ in users]
+    for item in opening:
+        await gateway.host.tell(Opened("opened", item.ref, SESSION, "snapshot", (1, 0), msgpack.packb({}), [], ""))
+    first, then = await announced(gateway)
+    assert (len(first), list(then)) == (1, users)
+
+
+@virtual
+async def test_what_did_not_change_is_not_told_again_but_to_the_one_who_came() -> None:
+    gateway = make_gateway()
+    first, _ = await come(gateway, "ada")
+    await announced(gateway)
+    await gateway.host.tell(PresenceNow("present", SESSION, [("ada", "Ada", "player", "online")]))
+    second, connection = await come(gateway, "ada")
+    connection.lost()
+    assert await announced(gateway) == []
+    assert len(first.of("presence")) == len(second.of("presence")) == 1
+    assert second.got[-1]["users"][0]["user"] == "ada"
+
+
+@virtual
+async def test_a_host_that_may_have_forgotten_is_told_again() -> None:
+    gateway = make_gateway()
+    await come(gateway, "ada")
+    await announced(gateway)
+    await gateway.host.tell(Lost("lost", SESSION, "store"))
+    assert await announced(gateway) == [{"ada": "player"}]
+
+
+@virtual
+async def test_a_new_role_is_told_with_who_is_here() -> None:
+    gateway = make_gateway()
+    await come(gateway, "ada")
+    await announced(gateway)
+    await gateway.host.tell(batch(1, NEWS, effects=[ChangeRole("role", "ada", "gm")]))
+    assert await announced(gateway) == [{"ada": "gm"}]
+
+
+async def test_who_is_online_is_what_the_session_said_of_all_gateways() -> None:
+    gateway = make_gateway()
+    await come(gateway, "ada")
+    assert gateway.hub.online("s1") == 1
+    rows = [(user, user, "player", "online") for user in ("ada", "bob", "ada")]
+    await gateway.host.tell(PresenceNow("present", SESSION, rows))
+    assert gateway.hub.online("s1") == 2
+
+
+async def test_who_is_not_welcomed_yet_is_not_online() -> None:
+    gateway = make_gateway()
+    gateway.ask_to_join()
+    await gateway.host.let_in(Role.PLAYER)
+    assert (gateway.hub.followed("s1"), gateway.hub.online("s1")) == (True, 0)
+    await gateway.host.show()
+    assert gateway.hub.online("s1") == 1
 
 
 async def test_presence_reaches_everybody_and_what_is_for_now_everybody_but_its_author() -> None:
     gateway = make_gateway()
     ada, _ = await gateway.seat()
-    bob, other = gateway.connect()
-    send(other, {"t": "join", "token": gateway.tokens.join_token("s1", "bob", "Bob", Role.GM, 60)})
-    await gateway.host.let_in(Role.GM)
-    await gateway.host.show()
+    bob, _ = await come(gateway, "bob", Role.GM)
     await gateway.host.tell(
         PresenceNow("present", SESSION, [("ada", "Ada", "player", "online")]),
         Ephemeral("ephd", SESSION, "cursor", {"x": 1}, "ada"),
