@@ -5,14 +5,8 @@
 One cycle runs at a time and takes everything that waits (group commit): an idle host commits one op at once, a busy one
 commits large batches. There is no timer.
 
-States of an entity here: absent → activating → live → (lost) → absent. What loses it:
-
-- fenced: somebody claimed a higher epoch. It lives elsewhere; waiting ops fail as `moved`.
-- the outcome of its append is unknown, or the store refused: the incarnation is thrown away; ops fail as `store`, and the
-  host claims and rebuilds it as soon as the store answers.
-- its rules raised: the same; the op that did it is refused with OP_POISONED when it does it again.
-
-Whoever follows a lost entity is told (`Lost`) and subscribes again with its position.
+How entities come and go is in `actors.lives`. Whoever follows a lost one is told (`Lost`) and subscribes again with its
+position.
 
 Invariants: no message about a commit is put into a mailbox before the append returned; reads see settled states only, and
 their answers stand in the mailbox at the right place between the batches.
@@ -24,28 +18,27 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import structlog
 
 from actors.activation import activate
 from actors.answers import Answer
 from actors.courier import Courier, Peers
-from actors.incarnation import Incarnation
+from actors.lives import Life, Lives
 from actors.mailbox import Mailbox
 from actors.reading import Reader, batch_of
 from actors.rules import REPLIED, Context, Op, Rules
 from actors.saving import Saver
+from actors.waiters import FromGateway, FromPeer, Loss, Waiter
 from persistence.migrations import Upcasters
-from persistence.store import Append, Entry, Fenced, Store, StoreError, StoreUnavailable
+from persistence.store import Append, Entry, Fenced, Outcome, Store, StoreError, TailLost
 from undying.protocol.data import Json, JsonObject
-from undying.protocol.errors import Code, Failure, UndyingError, error
+from undying.protocol.errors import Code, Failure, error
 from undying.protocol.events import Viewer
 from undying.protocol.ids import Kind, Role
 from undying.protocol.link import (
-    Acked,
     EphemeralItem,
-    Failed,
     JoinItem,
     Lost,
     OpenItem,
@@ -56,7 +49,6 @@ from undying.protocol.link import (
     UnsubscribeItem,
     unpack_items,
 )
-from undying.resilience.backoff import Backoff
 from undying.resilience.tasks import vital
 
 log = structlog.get_logger()
@@ -64,9 +56,6 @@ log = structlog.get_logger()
 _ROLES: Final = {role.value: role for role in Role}
 
 SWEEP_S: Final = 1.0
-VERIFY_S: Final = 10.0
-"""Seconds between two looks at whether the entities here are still the ones that may write."""
-REVIVE: Final = Backoff(base_s=0.05, cap_s=2.0)
 CRASHES_MAX: Final = 2
 """How often an op may break its entity's rules before it is refused for good."""
 CRASHED_OPS_MAX: Final = 1_000
@@ -78,26 +67,6 @@ class HostSettings:
 
     checkpoint_events: int = 500
     checkpoint_s: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class FromGateway:
-    """Who waits: the `ref` of a gateway's item. `joins`: the user, when it is a join; then the reply names their streams."""
-
-    mailbox: Mailbox
-    ref: int
-    joins: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FromPeer:
-    """Who waits: another entity, or (None) nobody."""
-
-    future: asyncio.Future[JsonObject] | None
-
-
-Waiter: TypeAlias = FromGateway | FromPeer
-Life: TypeAlias = Incarnation[Any, Waiter]
 
 
 @dataclass(slots=True)
@@ -133,20 +102,18 @@ class Host:
         self._now_ms = now_ms
         self._now_s = asyncio.get_running_loop().time
         self._rng = rng
-        self._live: dict[str, Life] = {}
-        self._activating: dict[str, asyncio.Task[Life]] = {}
-        self._reviving: dict[str, asyncio.Task[None]] = {}
         self._mailboxes: dict[str, Mailbox] = {}
         self._calls: list[_Call] = []
         self._asks: list[_Ask] = []
         self._crashed: dict[tuple[str, str, str], int] = {}
         self._wake = asyncio.Event()
         self._settled = asyncio.Lock()
-        self._draining = False
+        self._lives = Lives(store, self._rebuild, self, self._settled, rng)
+        self._live = self._lives.live
         self._tasks: list[asyncio.Task[None]] = []
         self._courier = Courier(peers(self), self._replied, rng)
         self._saver = Saver(store, settings.checkpoint_events, settings.checkpoint_s, now_ms)
-        self._reader = Reader(store, self._live, self._mailboxes, self._settled)
+        self._reader = Reader(store, self._live, self._settled)
 
     # -- what others call ------------------------------------------------------------------------------------------
 
@@ -155,14 +122,15 @@ class Host:
         self._tasks = [
             vital(self._work(), "the commit loop"),
             vital(self._sweep(), "the sweep"),
-            vital(self._verify(), "the look at fences"),
+            vital(self._lives.verify(), "the look at fences"),
         ]
 
     async def stop(self) -> None:
         """Drain, then end."""
         await self.drain()
-        for task in [*self._tasks, *self._reviving.values()]:
+        for task in self._tasks:
             task.cancel()
+        self._lives.stop()
         for stream in list(self._live):
             self._courier.forget(stream)
         await self._store.close()
@@ -172,28 +140,20 @@ class Host:
 
         Raises UndyingError as `actors.activation.activate` does, and DRAINING.
         """
-        if self._draining:
-            raise error(Code.DRAINING, "this host is going down")
-        life = self._live.get(stream)
-        if life is None:
-            task = self._activating.get(stream)
-            if task is None:
-                task = asyncio.create_task(self._activate(stream, create=create))
-                self._activating[stream] = task
-                task.add_done_callback(lambda _: self._activating.pop(stream, None))
-            life = await asyncio.shield(task)
-        return list(life.position)
+        return list((await self._lives.activate(stream, create)).position)
 
     async def submit(self, gateway: str, call: int, payload: bytes) -> tuple[int, bytes]:
         """Take a gateway's items; answer with all that is there for it after the cycle that took them.
 
-        Raises UndyingError RESUME_REFUSED when the gateway has to start over under a new name.
+        Raises UndyingError RESUME_REFUSED when the gateway has to start over under a new name; then the outcome is unknown.
         """
         mailbox = self._mailbox(gateway, fresh=call == 1)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._calls.append(_Call(mailbox, unpack_items(payload), done))
         self._wake.set()
         await done
+        if mailbox.closed:
+            raise error(Code.RESUME_REFUSED, "this host gave the gateway up meanwhile")
         return mailbox.take(self._now_s())
 
     async def poll(self, gateway: str) -> tuple[int, bytes]:
@@ -210,7 +170,7 @@ class Host:
 
         Raises UndyingError UNAVAILABLE when the entity is not (any more) live here, or the outcome is unknown.
         """
-        if stream not in self._live or self._draining:
+        if stream not in self._live or self._lives.draining:
             raise error(Code.UNAVAILABLE, f"{stream} is not live here", stream=stream)
         future: asyncio.Future[JsonObject] = asyncio.get_running_loop().create_future()
         self._asks.append(_Ask(stream, Op(op_id, kind, args, user, Role.SYSTEM), FromPeer(future)))
@@ -226,7 +186,7 @@ class Host:
 
     async def drain(self) -> None:
         """Take no more, save everything, let everything go."""
-        self._draining = True
+        self._lives.draining = True
         async with self._settled:
             for life in list(self._live.values()):
                 try:
@@ -234,7 +194,7 @@ class Host:
                 except StoreError as failure:
                     # The journal has it all; only the next activation takes longer.
                     log.warning("checkpoint not written", stream=life.stream, reason=str(failure))
-                self._lose(life, "moved")
+                self._lives.lose(life, "moved")
         for mailbox in self._mailboxes.values():
             mailbox.release()
 
@@ -258,6 +218,8 @@ class Host:
         reads: list[tuple[Mailbox, ToHost]] = []
         joins: list[tuple[Mailbox, JoinItem]] = []
         for call in calls:
+            if call.mailbox.closed:
+                continue
             for item in call.items:
                 if isinstance(item, OpItem):
                     op = Op(item.id, item.kind, item.args, item.user, _ROLES[item.role], item.at)
@@ -288,18 +250,18 @@ class Host:
 
     def _take(self, stream: str, op: Op, waiter: Waiter, touched: dict[str, Life]) -> None:
         life = self._live.get(stream)
-        if life is None or self._draining:
-            self._fail(waiter, self._why_not(stream), stream)
+        if life is None or self._lives.draining:
+            waiter.fail(self._lives.why_not(stream), stream)
             return
         if isinstance(waiter, FromGateway) and stream not in waiter.mailbox.streams:
             # The gateway has not noticed yet that the entity was lost in between. Taking this op now would overtake
             # those before it that failed; after it subscribed, the gateway sends all of them again in their order.
-            self._fail(waiter, "store", stream)
+            waiter.fail("store", stream)
             return
         crashed = (stream, op.user, op.id)
         if crashed in self._crashed and self._crashed[crashed] >= CRASHES_MAX:
             poisoned = Failure(Code.OP_POISONED, "this op broke its entity twice", {"op": op.kind})
-            self._answer(waiter, Answer(error=poisoned.to_wire()), dup=False)
+            waiter.answer(Answer(error=poisoned.to_wire()), dup=False)
             return
         try:
             life.take(op, Context(self._now_ms(), self._rng), waiter)
@@ -308,16 +270,16 @@ class Host:
             log.exception("rules raised", stream=stream, op=op.kind)
             touched.pop(stream, None)
             self._note_crash(crashed)
-            self._fail(waiter, "store", stream)
-            self._throw_away(life)
+            waiter.fail("store", stream)
+            self._lives.throw_away(life)
         else:
             touched[stream] = life
 
     async def _commit(self, touched: dict[str, Life]) -> None:
         staged = [(life, life.seal()) for life in touched.values() if life.staged]
-        outcomes: list[Fenced | StoreUnavailable | None] = []
+        outcomes: list[Outcome] = []
         if staged:
-            outcomes = await self._store.append([Append(life.stream, entry) for life, entry in staged])
+            outcomes = await self._store.append([Append(life.stream, entry, life.position) for life, entry in staged])
         for (life, entry), outcome in zip(staged, outcomes, strict=True):
             del touched[life.stream]
             if outcome is None:
@@ -329,10 +291,12 @@ class Host:
                 self._courier.look(life.stream, life.rules.outbox(life.state))
             elif isinstance(outcome, Fenced):
                 log.warning("fenced", stream=life.stream, epoch=life.position.epoch)
-                self._lose(life, "moved")
+                self._lives.lose(life, "moved")
+            elif isinstance(outcome, TailLost):
+                self._lives.tail_lost(life, outcome.last)
             else:
                 log.warning("append failed", stream=life.stream, unknown=outcome.unknown, reason=str(outcome))
-                self._throw_away(life)
+                self._lives.throw_away(life)
         for life in touched.values():
             self._deliver(life, None)
 
@@ -343,28 +307,16 @@ class Host:
                 viewer = Viewer(waiter.joins, Role(str(answer.result["role"])))
                 streams: Json = [life.stream, *life.rules.streams(life.state, viewer)]
                 answer = replace(answer, result={**answer.result, "streams": streams})
-            self._answer(waiter, answer, dup=reply.dup)
-
-    def _answer(self, waiter: Waiter, answer: Answer, *, dup: bool) -> None:
-        if isinstance(waiter, FromGateway):
-            waiter.mailbox.put(Acked("ack", waiter.ref, answer.position, answer.result, answer.error, dup))
-        elif waiter.future is not None and not waiter.future.done():
-            if answer.error is None:
-                waiter.future.set_result({"ok": True, "result": answer.result})
-            else:
-                waiter.future.set_result({"ok": False, "error": answer.error})
-
-    def _fail(self, waiter: Waiter, reason: Literal["moved", "store"], stream: str) -> None:
-        if isinstance(waiter, FromGateway):
-            waiter.mailbox.put(Failed("fail", waiter.ref, reason))
-        elif waiter.future is not None and not waiter.future.done():
-            waiter.future.set_exception(error(Code.UNAVAILABLE, f"{stream} is not live here", stream=stream))
+            waiter.answer(answer, dup=reply.dup)
 
     def _read(self, mailbox: Mailbox, item: ToHost) -> None:
+        if mailbox.closed:
+            # Since the commit began: it would follow streams for ever, and nobody takes what is in it.
+            return
         if isinstance(item, OpenItem | SubscribeItem):
             life = self._live.get(item.stream)
             if life is None:
-                self._fail(FromGateway(mailbox, item.ref), self._why_not(item.stream), item.stream)
+                FromGateway(mailbox, item.ref).fail(self._lives.why_not(item.stream), item.stream)
             elif isinstance(item, OpenItem):
                 self._reader.open(mailbox, life, item)
             else:
@@ -378,48 +330,25 @@ class Host:
 
     # -- life and loss ---------------------------------------------------------------------------------------------
 
-    async def _activate(self, stream: str, *, create: bool) -> Life:
-        life: Life = await activate(stream, self._store, self._rules, self._upcasters, self._now_ms(), create=create)
-        self._live[stream] = life
-        self._saver.follow(life)
-        self._courier.look(stream, life.rules.outbox(life.state))
-        log.info("live", stream=stream, epoch=life.position.epoch)
-        return life
+    async def _rebuild(self, stream: str, create: bool, above: int) -> Life:
+        now_ms = self._now_ms()
+        return await activate(stream, self._store, self._rules, self._upcasters, now_ms, create=create, above=above)
 
-    def _lose(self, life: Life, reason: Literal["moved", "store"]) -> None:
-        if self._live.get(life.stream) is not life:
-            return
-        del self._live[life.stream]
+    def born(self, life: Life) -> None:
+        """See `actors.lives.Dependents`."""
+        self._saver.follow(life)
+        self._courier.look(life.stream, life.rules.outbox(life.state))
+
+    def lost(self, life: Life, reason: Loss) -> None:
+        """See `actors.lives.Dependents`."""
         self._saver.forget(life.stream)
         self._courier.forget(life.stream)
         for waiter in life.orphans():
-            self._fail(waiter, reason, life.stream)
+            waiter.fail(reason, life.stream)
         for mailbox in self._reader.subscribers(life.stream):
             mailbox.put(Lost("lost", life.stream, reason))
             mailbox.wake_poll()
         self._reader.forget(life.stream)
-
-    def _throw_away(self, life: Life) -> None:
-        """Lose an entity and bring it back here from what the journal says."""
-        self._lose(life, "store")
-        task = vital(self._revive(life.stream), f"the revival of {life.stream}")
-        self._reviving[life.stream] = task
-        task.add_done_callback(lambda _: self._reviving.pop(life.stream, None))
-
-    async def _revive(self, stream: str) -> None:
-        attempt = 0
-        while not self._draining and stream not in self._live:
-            try:
-                await self.activate(stream, create=False)
-            except UndyingError as failure:
-                if not failure.failure.row.recoverable:
-                    log.exception("can't be revived", stream=stream)
-                    return
-                await asyncio.sleep(REVIVE.delay(attempt, self._rng))
-                attempt += 1
-
-    def _why_not(self, stream: str) -> Literal["moved", "store"]:
-        return "store" if stream in self._reviving else "moved"
 
     def _note_crash(self, crashed: tuple[str, str, str]) -> None:
         self._crashed[crashed] = self._crashed.pop(crashed, 0) + 1
@@ -444,6 +373,8 @@ class Host:
         return mailbox
 
     def _close_mailbox(self, mailbox: Mailbox) -> None:
+        # At any time, also while a commit is under way: what it has to say and what still waits is of no interest any more.
+        mailbox.close()
         self._reader.close(mailbox)
         del self._mailboxes[mailbox.gateway]
 
@@ -455,26 +386,6 @@ class Host:
             if self._saver.any_due(self._now_s()):
                 async with self._settled:
                     self._saver.begin_due(self._now_s())
-
-    async def _verify(self) -> None:
-        """Find out whether entities that have not written for a while are still the ones that may.
-
-        An entity that was given another host while this process hung, or was cut off, would learn of it only by its next
-        write; whoever follows it here would wait for events that happen elsewhere.
-        """
-        while True:
-            await asyncio.sleep(VERIFY_S)
-            for life in list(self._live.values()):
-                try:
-                    last = await self._store.last(life.stream)
-                except StoreError as failure:
-                    log.info("not verified", stream=life.stream, reason=str(failure))
-                    break
-                if last is not None and last.epoch > life.position.epoch:
-                    log.warning("fenced", stream=life.stream, epoch=life.position.epoch)
-                    # Not while a commit is under way: it may have landed before the claim, and is then told first.
-                    async with self._settled:
-                        self._lose(life, "moved")
 
 
 def _join_op(item: JoinItem) -> Op:

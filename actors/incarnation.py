@@ -15,14 +15,14 @@ Invariants:
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 import msgpack
 
-from actors.answers import Answer, Answers, Record, pack_records
+from actors.answers import Answer, Answers, Record, pack_records, unpack_records
 from actors.rules import Accepted, Context, Op, Refused, Rules
 from persistence.journal import claimed_after
 from persistence.store import Entry
@@ -32,12 +32,29 @@ from undying.protocol.errors import Code, Failure
 from undying.protocol.events import Event, Viewer
 from undying.protocol.position import Position
 
+
+class Asker(Protocol):
+    """Who waits for an answer."""
+
+    @property
+    def source(self) -> Hashable:
+        """Return where they ask from. Who asks the same again from there waits in the place of the first."""
+        ...
+
+    def replaced(self) -> None:
+        """Learn that no answer will come."""
+        ...
+
+
 S = TypeVar("S")
-T = TypeVar("T")
+T = TypeVar("T", bound=Asker)
 
 RECORDS_MAX: Final = 1_024
 TAIL_ENTRIES_MAX: Final = 1_000
 TAIL_BYTES_MAX: Final = 1 << 20
+PROJECTIONS_BYTES_MAX: Final = 1 << 20
+WAITERS_MAX: Final = 16
+"""Sources (gateways, in effect) whose question after one answer to come is kept."""
 
 _SAME_FOREVER = frozenset({Code.BAD_OP, Code.BAD_ARGS})
 """Refusals that depend on nothing but the op itself; a retry is told the same without a memory of it."""
@@ -71,8 +88,9 @@ class Incarnation(Generic[S, T]):
         self._records: list[tuple[str, str, Record]] = []
         self._records_max = RECORDS_MAX
         self._replies: list[Reply[T]] = []
-        self._waiting: dict[tuple[str, str], list[tuple[T, bool]]] = {}
-        self._projections: dict[str, bytes] = {}
+        self._waiting: dict[tuple[str, str], dict[Hashable, tuple[T, bool]]] = {}
+        self._projections: OrderedDict[str, bytes] = OrderedDict()
+        self._projections_bytes = 0
 
     @property
     def staged(self) -> bool:
@@ -84,7 +102,7 @@ class Incarnation(Generic[S, T]):
         known = self.answers.get(op.user, op.id)
         if known is not None:
             if known.pending:
-                self._waiting.setdefault((op.user, op.id), []).append((to, True))
+                self._wait(op, to, dup=True)
             else:
                 self._replies.append(Reply(to, known, dup=True))
             return
@@ -113,7 +131,7 @@ class Incarnation(Generic[S, T]):
         position = Position(self.position.epoch, self._next - 1)
         if decision.later:
             self._remember(op.user, op.id, Answer(position, pending=True))
-            self._waiting.setdefault((op.user, op.id), []).append((to, False))
+            self._wait(op, to, dup=False)
         else:
             answer = Answer(position, decision.result)
             if not decision.repeatable:
@@ -125,8 +143,18 @@ class Incarnation(Generic[S, T]):
             else:
                 answer = Answer(position, settlement.result)
             self._remember(settlement.user, settlement.id, answer)
-            for waiter, dup in self._waiting.pop((settlement.user, settlement.id), ()):
+            for waiter, dup in self._waiting.pop((settlement.user, settlement.id), {}).values():
                 self._replies.append(Reply(waiter, answer, dup))
+
+    def _wait(self, op: Op, to: T, *, dup: bool) -> None:
+        """Keep who waits for an answer to come: of each source the latest, of all sources the latest `WAITERS_MAX`."""
+        waiting = self._waiting.setdefault((op.user, op.id), {})
+        replaced = waiting.pop(to.source, None)
+        if replaced is None and len(waiting) >= WAITERS_MAX:
+            replaced = waiting.pop(next(iter(waiting)))
+        waiting[to.source] = (to, dup)
+        if replaced is not None:
+            replaced[0].replaced()
 
     def _remember(self, user: str, op_id: str, answer: Answer) -> None:
         self._records.append((user, op_id, self.answers.put(user, op_id, answer)))
@@ -152,10 +180,21 @@ class Incarnation(Generic[S, T]):
         """Take note that the entry (None: nothing was staged) is in the journal. Returns the replies that may leave now."""
         if entry is not None:
             self.position = entry.position
-            self._projections.clear()
+            if self._projections:
+                self._projections.clear()
+                self._projections_bytes = 0
             self.remember_entry(entry)
         replies, self._replies = self._replies, []
         return replies
+
+    def replay(self, entry: Entry) -> None:
+        """Take in the journal's next entry, before the first op. What evolving or unpacking raises goes through."""
+        if entry.first > 0:
+            for raw in msgpack.unpackb(entry.body):
+                self.rules.evolve(self.state, Event.from_entry(raw))
+        self.answers.restore(unpack_records(entry.answers))
+        self.position, self._next = entry.position, entry.position.seq + 1
+        self.remember_entry(entry)
 
     def remember_entry(self, entry: Entry) -> None:
         """Add an entry to the tail; the oldest leave when it grows past its bounds."""
@@ -168,7 +207,7 @@ class Incarnation(Generic[S, T]):
 
     def orphans(self) -> list[T]:
         """Return everybody who still waits for an answer that will not come from this incarnation."""
-        waiting = [to for waiters in self._waiting.values() for to, _ in waiters]
+        waiting = [to for waiters in self._waiting.values() for to, _ in waiters.values()]
         return [reply.to for reply in self._replies] + waiting
 
     def since(self, position: Position) -> list[Entry] | None:
@@ -181,11 +220,21 @@ class Incarnation(Generic[S, T]):
         return after if after and follows(after[0], position) else None
 
     def projection(self, viewer: Viewer) -> bytes:
-        """Return the settled state as the viewer may see it, MessagePack, made once per class of viewers and position."""
+        """Return the settled state as the viewer may see it, MessagePack.
+
+        At one position it is made once per class of viewers, as far as `PROJECTIONS_BYTES_MAX` goes; the last one is always
+        kept, so that many of one class who come at once cost one.
+        """
         name = self.rules.viewer_class(self.state, viewer)
         packed = self._projections.get(name)
-        if packed is None:
-            packed = self._projections[name] = cast(bytes, msgpack.packb(self.rules.project(self.state, viewer)))
+        if packed is not None:
+            self._projections.move_to_end(name)
+            return packed
+        packed = self._projections[name] = cast(bytes, msgpack.packb(self.rules.project(self.state, viewer)))
+        self._projections_bytes += len(packed)
+        while self._projections_bytes > PROJECTIONS_BYTES_MAX and len(self._projections) > 1:
+            _, oldest = self._projections.popitem(last=False)
+            self._projections_bytes -= len(oldest)
         return packed
 
 

@@ -21,10 +21,11 @@ POLL_S: Final = 20.0
 
 
 class Mailbox:
-    """The messages for one gateway. `now` values are seconds of the loop's clock."""
+    """The messages for one gateway, open until `closed`. `now` values are seconds of the loop's clock."""
 
     def __init__(self, gateway: str, now: float) -> None:
         self.gateway = gateway
+        self.closed = False
         self.streams: dict[str, None] = {}
         self._messages: list[ToGateway] = []
         self._bytes = 0
@@ -54,6 +55,11 @@ class Mailbox:
         if self._poll is not None and not self._poll.done():
             self._poll.set_result(None)
 
+    def close(self) -> None:
+        """Take part in nothing any more. What is still put in here is never taken."""
+        self.closed = True
+        self.release()
+
     async def wait(self) -> None:
         """Wait, up to `POLL_S`, until there is something to take that no submit takes."""
         self.release()
@@ -65,8 +71,13 @@ class Mailbox:
         except TimeoutError:
             return
 
+    @property
+    def owner(self) -> str:
+        """Return the gateway whatever the life and the link: names are `<gateway>/<its life>/<number of the link>`."""
+        return self.gateway.partition("/")[0]
+
     def precedes(self, gateway: str) -> bool:
-        """Tell whether a link of this name comes after this one: names are `<gateway>/<its life>/<number of the link>`."""
+        """Tell whether a link of this name comes after this one."""
         mine, other = self.gateway.split("/"), gateway.split("/")
         return mine[0] == other[0] and (mine[1] != other[1] or int(mine[2]) < int(other[2]))
 

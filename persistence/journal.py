@@ -16,10 +16,14 @@ from undying.protocol.position import Position, parse_position
 CLAIMED = "claimed"
 
 
-def claim_entry(previous: Position, by: str, at_ms: int) -> Entry:
-    """Make the entry that opens the epoch after `previous` (NOWHERE: the stream's first). To be appended with `follows`."""
+def claim_entry(previous: Position, by: str, at_ms: int, above: int = 0) -> Entry:
+    """Make the entry that opens the epoch after `previous` (NOWHERE: the stream's first), and after the epoch `above`.
+
+    An epoch of which the store lost everything must not come twice: who was at a position in it would take the events of
+    the second one for those that follow there.
+    """
     event = {"n": 0, "k": CLAIMED, "d": {"prev": list(previous)}, "by": by, "at": at_ms}
-    return Entry(Position(previous.epoch + 1, 0), 0, True, cast(bytes, msgpack.packb([event])))
+    return Entry(Position(max(previous.epoch, above) + 1, 0), 0, True, cast(bytes, msgpack.packb([event])))
 
 
 def claimed_after(entry: Entry) -> Position:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from persistence.store import Append, Entry, Fenced, SavedCheckpoint, StoreUnavailable, distinct_streams
+from persistence.store import Append, Entry, Outcome, SavedCheckpoint, distinct_streams
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
 
@@ -41,18 +41,17 @@ class MemoryStore:
         journal = self._database.journals.get(stream)
         return journal[-1].position if journal else None
 
-    async def append(self, appends: Sequence[Append]) -> list[Fenced | StoreUnavailable | None]:
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """See `Store.append`."""
         distinct_streams(appends)
         return [self._append(append) for append in appends]
 
-    def _append(self, append: Append) -> Fenced | None:
+    def _append(self, append: Append) -> Outcome:
         journal = self._database.journals.get(append.stream, [])
-        last = journal[-1].position if journal else NOWHERE
-        if append.entry.position <= last or append.follows not in (None, last):
-            return Fenced(append.stream, append.entry.position)
-        self._database.journals.setdefault(append.stream, journal).append(append.entry)
-        return None
+        refused = append.refused_at(journal[-1].position if journal else NOWHERE)
+        if refused is None:
+            self._database.journals.setdefault(append.stream, journal).append(append.entry)
+        return refused
 
     async def read(self, stream: str, after: Position, limit: int) -> list[Entry]:
         """See `Store.read`."""

@@ -22,6 +22,7 @@ _XADD = (
     b"*13\r\n$4\r\nXADD\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$1\r\nf\r\n$%d\r\n%b\r\n$1\r\np\r\n$1\r\n%d\r\n"
     b"$1\r\nb\r\n$%d\r\n%b\r\n$1\r\na\r\n$%d\r\n%b\r\n$1\r\ne\r\n$%d\r\n%b\r\n"
 )
+_ELSEWHERE = ("READONLY", "LOADING", "MASTERDOWN", "MOVED", "CLUSTERDOWN")
 _NOT_ABOVE = ("equal or smaller than the target stream top item", "must be greater than 0-0")
 
 
@@ -86,6 +87,11 @@ def read_outcome(append: Append, reply: Reply) -> Fenced | StoreUnavailable | No
     if any(text in reply.text for text in _NOT_ABOVE):
         return Fenced(append.stream, append.entry.position)
     return StoreUnavailable(f"the store refused a write: {reply.text}", unknown=False)
+
+
+def is_elsewhere(reply: Reply) -> bool:
+    """Tell whether a reply says that the store is now another server than this one, which was demoted or is not up yet."""
+    return isinstance(reply, ReplyError) and reply.text.startswith(_ELSEWHERE)
 
 
 def read_last(reply: Reply) -> Position:

@@ -1,30 +1,33 @@
 """The store over Redis (6.2 and up) or Valkey. The only module that names redis.
 
-Two ways lead to the server. *Appends* go over one connection of their own, packed into one buffer, never tried again by
-themselves: an XADD that is sent twice would come back as Fenced by itself. Everything else is idempotent and goes through
-redis-py's client with a bounded pool and one immediate retry, which spares callers the connection that a restarted server
-left behind. Every wait is bounded, so that a store that hangs is unavailable, not a hanging table.
+Two ways lead to the server. *Appends* go over one connection of their own (`persistence.appending`) and are never tried
+again by themselves: an XADD that is sent twice would come back as Fenced by itself. Everything else is idempotent and goes
+through redis-py's client with a bounded pool and one immediate retry, which spares callers the connection that a restarted
+server left behind. Every wait is bounded, so that a store that hangs is unavailable, not a hanging table.
+
+A server that was demoted keeps its connections, and answers reads from old data. So what it refuses as no longer primary
+ends them all: the address may lead to its successor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Any, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisError, ResponseError
 
 from persistence import redis_format as fmt
+from persistence.appending import Appender, barrier_problem
 from persistence.durability import Durability
-from persistence.resp import ProtocolError, Replies, Reply, ReplyError, pack
-from persistence.store import Append, Damaged, Entry, Fenced, SavedCheckpoint, StoreUnavailable, distinct_streams
+from persistence.resp import ProtocolError, Replies, Reply, pack
+from persistence.store import Append, Entry, Outcome, SavedCheckpoint, StoreUnavailable
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
-
-Outcome = Fenced | StoreUnavailable | None
 
 VERSION_MIN = (6, 2)
 CONNECTIONS_MAX = 8
@@ -42,16 +45,30 @@ class _Pipe:
         self._connection = connection
         self._timeout_s = timeout_s
 
-    async def exchange(self, commands: bytes, count: int, *, same: bool = False) -> tuple[list[Reply], str]:
-        """Send commands and return their `count` replies, or the first few and the reason why the others are unknown.
-
-        `same`: only on the connection of the exchange before. Raises StoreUnavailable when nothing was sent.
-        """
-        replies, sent = Replies(), False
+    async def connect(self) -> bool:
+        """See `persistence.appending.Pipe`."""
+        if self._usable:
+            return False
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._ready(same)
-                sent = True
+                await self.close()
+                await self._connection.connect()
+        except (RedisError, OSError, TimeoutError) as error:
+            await self.close()
+            reason = str(error) or f"no connection within {self._timeout_s} s"
+            raise StoreUnavailable(f"the store can't be reached: {reason}", unknown=False) from error
+        except BaseException:
+            await self.close()
+            raise
+        return True
+
+    async def exchange(self, commands: bytes, count: int) -> tuple[list[Reply], str]:
+        """See `persistence.appending.Pipe`."""
+        if not self._usable:
+            raise StoreUnavailable("the store closed the connection", unknown=False)
+        replies = Replies()
+        try:
+            async with asyncio.timeout(self._timeout_s):
                 self._writer.write(commands)
                 await self._writer.drain()
                 while len(replies.ready) < count:
@@ -61,22 +78,15 @@ class _Pipe:
                     replies.feed(data)
         except (RedisError, ProtocolError, OSError, TimeoutError) as error:
             await self.close()
-            reason = str(error) or f"no answer within {self._timeout_s} s"
-            if not sent:
-                raise StoreUnavailable(f"the store can't be reached: {reason}", unknown=False) from error
-            return replies.ready, reason
+            return replies.ready, str(error) or f"no answer within {self._timeout_s} s"
         except BaseException:
             await self.close()
             raise
         return replies.ready, ""
 
-    async def _ready(self, same: bool) -> None:
-        if self._connection.is_connected and not self._stream.at_eof() and self._stream.exception() is None:
-            return
-        if same:
-            raise ConnectionError("the store closed the connection")
-        await self.close()
-        await self._connection.connect()
+    @property
+    def _usable(self) -> bool:
+        return self._connection.is_connected and not self._stream.at_eof() and self._stream.exception() is None
 
     @property
     def _stream(self) -> asyncio.StreamReader:
@@ -89,7 +99,7 @@ class _Pipe:
         return cast(asyncio.StreamWriter, self._connection._writer)  # noqa: SLF001
 
     async def close(self) -> None:
-        """Let go of the connection; the next exchange makes a new one."""
+        """Let go of the connection."""
         await self._connection.disconnect(nowait=True)
 
 
@@ -99,11 +109,12 @@ class RedisStore:
     def __init__(self, client: Redis, pipe: _Pipe, durability: Durability, timeout_s: float) -> None:
         self._client = client
         self._pipe = pipe
-        self._turn = asyncio.Lock()
         self._timeout_s = timeout_s
+        self._renewing_until_s = 0.0
         # The server's own wait has to end before ours does.
         wait_ms = max(1, int(timeout_s * 500))
         self._barrier = pack(b"WAITAOF", b"1", b"1", b"%d" % wait_ms) if durability is Durability.REPLICATED else b""
+        self._appender = Appender(pipe, self._barrier, timeout_s, self._renew_connections)
 
     @classmethod
     async def open(
@@ -143,79 +154,15 @@ class RedisStore:
         if version < VERSION_MIN:
             raise StoreUnavailable(f"the store is Redis {facts['redis_version']}; 6.2 or later is needed", unknown=False)
         if self._barrier:
+            await self._pipe.connect()
             replies, reason = await self._pipe.exchange(self._barrier, 1)
-            problem = reason or _barrier_problem(replies[0])
+            problem = reason or barrier_problem(replies[0])
             if problem:
                 raise StoreUnavailable(f"durability 'replicated' can't be had: {problem}", unknown=False)
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """See `Store.append`."""
-        distinct_streams(appends)
-        if not appends:
-            return []
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                await self._turn.acquire()
-        except TimeoutError:
-            return [StoreUnavailable(f"appends wait for longer than {self._timeout_s} s", unknown=False) for _ in appends]
-        try:
-            plain = [append for append in appends if append.follows is None]
-            outcomes = dict(zip((append.stream for append in plain), await self._append_plain(plain), strict=True))
-            for append in appends:
-                if append.follows is not None:
-                    outcomes[append.stream] = await self._append_after(append, append.follows)
-            return [outcomes[append.stream] for append in appends]
-        finally:
-            self._turn.release()
-
-    async def _append_plain(self, appends: Sequence[Append]) -> list[Outcome]:
-        if not appends:
-            return []
-        commands = b"".join([fmt.pack_append(append) for append in appends]) + self._barrier
-        try:
-            replies, reason = await self._pipe.exchange(commands, len(appends) + bool(self._barrier))
-        except StoreUnavailable as error:
-            return [StoreUnavailable(str(error), unknown=False) for _ in appends]
-        reason = reason or (_barrier_problem(replies[-1]) if self._barrier else "")
-        outcomes = [fmt.read_outcome(append, reply) for append, reply in zip(appends, replies, strict=False)]
-        if reason:
-            # What was refused is known. What was written is known too, unless a replica was to have it as well.
-            known = [outcome is not None or not self._barrier for outcome in outcomes]
-            known += [False] * (len(appends) - len(outcomes))
-            outcomes += [None] * (len(appends) - len(outcomes))
-            return [outcomes[at] if known[at] else _lost(reason) for at in range(len(appends))]
-        return outcomes
-
-    async def _append_after(self, append: Append, follows: Position) -> Outcome:
-        key, fenced = fmt.journal_key(append.stream), Fenced(append.stream, append.entry.position)
-        look = pack(b"WATCH", key) + pack(b"XREVRANGE", key, b"+", b"-", b"COUNT", b"1")
-        write = pack(b"MULTI") + fmt.pack_append(append) + pack(b"EXEC") + self._barrier
-        try:
-            seen, reason = await self._pipe.exchange(look, 2)
-            if reason or any(isinstance(reply, ReplyError) for reply in seen):
-                await self._pipe.close()
-                return StoreUnavailable(f"the store can't be read: {reason or repr(seen)}", unknown=False)
-            if fmt.read_last(seen[1]) != follows:
-                await self._pipe.exchange(pack(b"UNWATCH"), 1)
-                return fenced
-            replies, reason = await self._pipe.exchange(write, 3 + bool(self._barrier), same=True)
-        except StoreUnavailable as error:
-            return StoreUnavailable(str(error), unknown=False)
-        except Damaged as error:
-            await self._pipe.close()
-            return StoreUnavailable(str(error), unknown=False)
-        if len(replies) < 3:
-            return _lost(reason)
-        match replies[2]:
-            case [reply]:
-                outcome = fmt.read_outcome(append, reply)
-            case None:
-                return fenced
-            case refusal:  # EXEC says only that it was refused; why, says the reply to the command itself
-                refused = replies[1] if isinstance(replies[1], ReplyError) else refusal
-                return StoreUnavailable(f"the store refused a write: {refused!r}", unknown=False)
-        problem = reason or (_barrier_problem(replies[3]) if self._barrier else "")
-        return _lost(problem) if problem and outcome is None else outcome
+        return await self._appender.append(appends)
 
     async def last(self, stream: str) -> Position | None:
         """See `Store.last`."""
@@ -295,25 +242,23 @@ class RedisStore:
         try:
             return await question
         except ResponseError as error:
+            if isinstance(error, ReadOnlyError | ClusterDownError | MovedError):
+                await self._renew_connections()
             raise StoreUnavailable(f"the store refused: {error}", unknown=False) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise StoreUnavailable(f"the store does not answer: {error}", unknown=True) from error
+        finally:
+            if self._renewing_until_s > asyncio.get_running_loop().time():
+                await self._disconnect_idle()
 
+    async def _renew_connections(self) -> None:
+        """Part with every connection of the pool: idle ones now, those in use at the end of what they are used for."""
+        self._renewing_until_s = asyncio.get_running_loop().time() + self._timeout_s
+        await self._disconnect_idle()
 
-def _lost(reason: str) -> StoreUnavailable:
-    return StoreUnavailable(f"it is not known whether the store wrote: {reason}", unknown=True)
-
-
-def _barrier_problem(reply: Reply) -> str:
-    match reply:
-        case [int(here), int(replicas)] if here >= 1 and replicas >= 1:
-            return ""
-        case [int(here), int(replicas)]:
-            return f"on disk at {here} primary and {replicas} replicas in time"
-        case ReplyError(text):
-            return text
-        case _:
-            return "WAITAOF gave an answer without a shape"
+    async def _disconnect_idle(self) -> None:
+        with contextlib.suppress(RedisError, OSError, TimeoutError):  # a connection that can't be ended well is gone too
+            await self._client.connection_pool.disconnect(inuse_connections=False)
 
 
 def _text(position: Position) -> str:

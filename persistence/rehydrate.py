@@ -45,18 +45,18 @@ async def load(store: Store, stream: str, until: Position, usable: Callable[[Che
         try:
             checkpoint = unseal(stream, saved)
             usable(checkpoint)
-            return Loaded(checkpoint, await _tail(store, stream, checkpoint.position, until), skipped)
+            return Loaded(checkpoint, await read_tail(store, stream, checkpoint.position, until), skipped)
         except Damaged as error:
             skipped.append(str(error))
     try:
-        return Loaded(None, await _tail(store, stream, NOWHERE, until), skipped)
+        return Loaded(None, await read_tail(store, stream, NOWHERE, until), skipped)
     except Damaged as error:
         reasons = "; ".join([*skipped, str(error)])
         raise Damaged(f"{stream} can't be rebuilt up to {until.epoch}-{until.seq}: {reasons}") from error
 
 
-async def _tail(store: Store, stream: str, after: Position, until: Position) -> list[Entry]:
-    """Read the entries above `after` up to `until`. Raises Damaged when one is missing."""
+async def read_tail(store: Store, stream: str, after: Position, until: Position) -> list[Entry]:
+    """Read the entries above `after` up to `until`. Raises StoreUnavailable, and Damaged when one is missing."""
     tail: list[Entry] = []
     last = after
     while last < until:

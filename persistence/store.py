@@ -6,6 +6,8 @@ not above the last one. That is the fence: after a claim for a higher epoch ever
 Failures:
 
 - `Fenced`: the store refused the position. The incarnation that tried is over.
+- `TailLost`: the store does not have any more what it had acknowledged. The incarnation that tried is over too; what is left
+  in the store is now the truth.
 - `StoreUnavailable`: refused before anything was written, or *unknown* (the answer was lost). `unknown` tells which.
   Either way the incarnation throws itself away and the journal is read again.
 - `Damaged`: what is stored can't be read.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from undying.protocol.ids import Kind
 from undying.protocol.position import Position
@@ -34,6 +36,20 @@ class Fenced(StoreError):
         self.position = position
 
 
+class TailLost(StoreError):
+    """The journal ends at `last`, before the position that a write `follows`: entries that were acknowledged are gone.
+
+    Nothing was written. A failover to a replica that lagged leads to this, a power loss under `everysec`, a restart under
+    `memory`.
+    """
+
+    def __init__(self, stream: str, last: Position, follows: Position) -> None:
+        super().__init__(f"{stream} ends at {last.epoch}-{last.seq}, before {follows.epoch}-{follows.seq}")
+        self.stream = stream
+        self.last = last
+        self.follows = follows
+
+
 class StoreUnavailable(StoreError):
     """The store did not do it, or (`unknown`) it can't be told whether it did."""
 
@@ -44,6 +60,10 @@ class StoreUnavailable(StoreError):
 
 class Damaged(StoreError):
     """Stored bytes are not what was written."""
+
+
+Outcome: TypeAlias = Fenced | TailLost | StoreUnavailable | None
+"""What became of one entry of an append; None: it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +90,30 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """An entry on its way to a stream's journal.
+    """An entry on its way to a stream's journal, and the position that it `follows` (NOWHERE: it is the stream's first).
 
-    `follows`, which claims give: written only when the stream's last entry is at exactly this position (NOWHERE: it has
-    none). Reading the last position and then claiming is two steps, and what a dead host had sent may land between them;
-    then the claim would name a wrong predecessor. So it is refused as Fenced instead, and the claimant reads again.
+    A claim is written only when the stream's last entry is at exactly this position. Reading the last position and then
+    claiming is two steps, and what a dead host had sent may land between them; then the claim would name a wrong
+    predecessor. So it is refused instead, and the claimant reads again.
+
+    For events the fence keeps the order, so a store need not look at the end for each of them. It must when it may have
+    lost entries since the last look: at the first append of a stream over a new connection.
     """
 
     stream: str
     entry: Entry
-    follows: Position | None = None
+    follows: Position
+
+    @property
+    def claims(self) -> bool:
+        """Tell whether it opens an epoch."""
+        return self.entry.first == 0
+
+    def refused_at(self, last: Position) -> Fenced | TailLost | None:
+        """Tell what becomes of it when the journal ends at `last`; None: it may be written."""
+        if last > self.follows or self.entry.position <= last:
+            return Fenced(self.stream, self.entry.position)
+        return TailLost(self.stream, last, self.follows) if last < self.follows else None
 
 
 def distinct_streams(appends: Sequence[Append]) -> None:
@@ -103,9 +137,10 @@ class Store(Protocol):
         """Return the position of the last entry, None when the stream has none."""
         ...
 
-    async def append(self, appends: Sequence[Append]) -> list[Fenced | StoreUnavailable | None]:
-        """Write entries of different streams in one round trip, durably; one outcome each, in order, None for written.
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
+        """Write entries of different streams, durably, in one round trip when it need not look first (see `Append`).
 
+        One outcome each, in order: Fenced when the journal is ahead of what the entry follows, TailLost when it is behind.
         Outcomes are returned, also when the store can't be reached at all. Raises ValueError when a stream stands twice.
         """
         ...

@@ -9,7 +9,7 @@ import pytest
 
 from persistence.memory import MemoryDatabase, MemoryStore
 from persistence.redis_store import RedisStore
-from persistence.store import Append, Entry, Fenced, SavedCheckpoint, Store
+from persistence.store import Append, Entry, Fenced, SavedCheckpoint, Store, TailLost
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
 
@@ -46,13 +46,24 @@ def entry(epoch: int, first: int, last: int | None = None, body: bytes = b"event
     return Entry(Position(epoch, first if last is None else last), first, True, body)
 
 
-def append(epoch: int, first: int, stream: str = TABLE) -> Append:
-    return Append(stream, entry(epoch, first))
+def claim(epoch: int, follows: Position = NOWHERE, stream: str = TABLE) -> Append:
+    return Append(stream, entry(epoch, 0), follows)
+
+
+def events(epoch: int, first: int, last: int | None = None, stream: str = TABLE) -> Append:
+    return Append(stream, entry(epoch, first, last), Position(epoch, first - 1))
 
 
 async def write(store: Store, *positions: tuple[int, int], stream: str = TABLE) -> None:
+    """Write entries up to these positions, each behind the end of the journal; seq 0 is a claim."""
     for epoch, seq in positions:
-        assert await store.append([append(epoch, seq, stream)]) == [None]
+        last = await store.last(stream) or NOWHERE
+        written = claim(epoch, last, stream) if seq == 0 else events(epoch, last.seq + 1, seq, stream)
+        assert await store.append([written]) == [None]
+
+
+def is_tail_lost(outcome: object, last: Position, follows: Position) -> bool:
+    return isinstance(outcome, TailLost) and (outcome.stream, outcome.last, outcome.follows) == (TABLE, last, follows)
 
 
 async def positions(store: Store, stream: str = TABLE) -> list[tuple[int, int]]:
@@ -64,14 +75,15 @@ def is_fenced(outcome: object, at: tuple[int, int], stream: str = TABLE) -> bool
 
 
 async def test_an_entry_comes_back_as_it_was_written(store: Store) -> None:
+    await write(store, (3, 0), (3, 6))
     written = Entry(Position(3, 9), 7, False, b"\x00body\r\n", b"answers\xff", b"$-1\r\n")
-    assert await store.append([Append(TABLE, written)]) == [None]
-    assert await store.read(TABLE, NOWHERE, 10) == [written]
+    assert await store.append([Append(TABLE, written, Position(3, 6))]) == [None]
+    assert await store.read(TABLE, Position(3, 6), 10) == [written]
 
 
 async def test_empty_bytes_come_back_empty(store: Store) -> None:
     written = Entry(Position(1, 0), 0, True, b"")
-    await store.append([Append(TABLE, written)])
+    await store.append([Append(TABLE, written, NOWHERE)])
     assert await store.first(TABLE) == written
 
 
@@ -90,8 +102,8 @@ async def test_last_is_the_position_of_the_newest_entry(store: Store) -> None:
 
 async def test_of_two_claims_of_one_epoch_the_first_wins(open_store: Open) -> None:
     one, other = await open_store(), await open_store()
-    assert await one.append([append(1, 0)]) == [None]
-    (outcome,) = await other.append([append(1, 0)])
+    assert await one.append([claim(1)]) == [None]
+    (outcome,) = await other.append([claim(1)])
     assert is_fenced(outcome, (1, 0))
 
 
@@ -99,53 +111,91 @@ async def test_after_a_claim_every_write_of_an_older_epoch_is_refused(open_store
     old, new = await open_store(), await open_store()
     await write(old, (1, 0), (1, 1))
     await write(new, (2, 0))
-    (outcome,) = await old.append([append(1, 2)])
+    (outcome,) = await old.append([events(1, 2)])
     assert is_fenced(outcome, (1, 2))
     assert await positions(new) == [(1, 0), (1, 1), (2, 0)]
 
 
 async def test_a_position_is_written_once(store: Store) -> None:
     await write(store, (1, 0), (1, 1))
-    (outcome,) = await store.append([Append(TABLE, entry(1, 1, body=b"another"))])
+    (outcome,) = await store.append([Append(TABLE, entry(1, 1, body=b"another"), Position(1, 0))])
     assert is_fenced(outcome, (1, 1))
     assert [kept.body for kept in await store.read(TABLE, Position(1, 0), 10)] == [b"events"]
 
 
 async def test_nowhere_is_no_position_to_write_at(store: Store) -> None:
-    (outcome,) = await store.append([append(0, 0)])
+    (outcome,) = await store.append([claim(0)])
     assert is_fenced(outcome, (0, 0))
 
 
 async def test_a_claim_is_written_when_the_journal_ends_where_it_says(store: Store) -> None:
-    assert await store.append([Append(TABLE, entry(1, 0), follows=NOWHERE)]) == [None]
+    assert await store.append([claim(1, NOWHERE)]) == [None]
     await write(store, (1, 3))
-    assert await store.append([Append(TABLE, entry(2, 0), follows=Position(1, 3))]) == [None]
+    assert await store.append([claim(2, Position(1, 3))]) == [None]
     assert await positions(store) == [(1, 0), (1, 3), (2, 0)]
 
 
-@pytest.mark.parametrize("follows", [NOWHERE, Position(1, 2), Position(1, 9)])
-async def test_a_claim_is_refused_when_the_journal_ends_elsewhere(store: Store, follows: Position) -> None:
+@pytest.mark.parametrize("follows", [NOWHERE, Position(1, 2)])
+async def test_a_claim_is_fenced_when_the_journal_is_ahead_of_what_it_follows(store: Store, follows: Position) -> None:
     await write(store, (1, 0), (1, 3))
-    (outcome,) = await store.append([Append(TABLE, entry(2, 0), follows=follows)])
+    (outcome,) = await store.append([claim(2, follows)])
     assert is_fenced(outcome, (2, 0))
     assert await positions(store) == [(1, 0), (1, 3)]
     await write(store, (1, 4))
 
 
-async def test_a_claim_that_names_an_end_in_an_empty_stream_is_refused_and_leaves_nothing(store: Store) -> None:
-    (outcome,) = await store.append([Append(TABLE, entry(2, 0), follows=Position(1, 3))])
-    assert is_fenced(outcome, (2, 0))
+async def test_a_claim_behind_an_end_that_the_journal_does_not_have_is_told_that_the_tail_is_lost(store: Store) -> None:
+    (outcome,) = await store.append([claim(2, Position(1, 3))])
+    assert is_tail_lost(outcome, NOWHERE, Position(1, 3))
     assert await store.last(TABLE) is None
+    await write(store, (1, 0), (1, 3))
+    (outcome,) = await store.append([claim(2, Position(1, 9))])
+    assert is_tail_lost(outcome, Position(1, 3), Position(1, 9))
+    assert await positions(store) == [(1, 0), (1, 3)]
+
+
+async def test_over_a_new_connection_events_are_not_written_behind_a_hole(open_store: Open) -> None:
+    one, other = await open_store(), await open_store()
+    (outcome,) = await other.append([events(1, 9, 12)])
+    assert is_tail_lost(outcome, NOWHERE, Position(1, 8))
+    await write(one, (1, 0), (1, 5))
+    for first in (9, 7):
+        (outcome,) = await other.append([events(1, first, 12)])
+        assert is_tail_lost(outcome, Position(1, 5), Position(1, first - 1))
+    assert await positions(one) == [(1, 0), (1, 5)]
+    assert await other.append([events(1, 6, 12)]) == [None]
+    assert await other.append([events(1, 13)]) == [None]
+
+
+async def test_over_a_new_connection_events_that_a_newer_claim_fences_are_refused(open_store: Open) -> None:
+    one, other = await open_store(), await open_store()
+    await write(one, (1, 0), (1, 5), (2, 0))
+    (outcome,) = await other.append([events(1, 6)])
+    assert is_fenced(outcome, (1, 6))
+
+
+async def test_streams_over_a_new_connection_are_looked_at_together_and_have_outcomes_of_their_own(open_store: Open) -> None:
+    one, other = await open_store(), await open_store()
+    for stream in ("session:a", "session:b", "session:c"):
+        await write(one, (1, 0), (1, 2), stream=stream)
+    await write(one, (2, 0), stream="session:b")
+    appends = [events(1, 3, stream="session:a"), events(1, 3, stream="session:b"), events(1, 9, stream="session:c")]
+    outcomes = await other.append([*appends, claim(1, stream="session:d")])
+    assert [outcomes[0], outcomes[3]] == [None, None]
+    assert is_fenced(outcomes[1], (1, 3), "session:b")
+    assert isinstance(outcomes[2], TailLost)
+    assert await positions(one, "session:a") == [(1, 0), (1, 2), (1, 3)]
 
 
 async def test_streams_of_one_append_succeed_and_fail_apart(store: Store) -> None:
     await write(store, (5, 0))
-    claim = Append("character:c", entry(1, 0), follows=NOWHERE)
-    outcomes = await store.append([append(1, 0, "session:a"), append(4, 1), claim, append(1, 0, "session:b")])
+    await write(store, (1, 0), stream="session:b")
+    claims = [claim(1, stream="session:a"), claim(1, stream="character:c")]
+    outcomes = await store.append([claims[0], events(4, 1), claims[1], events(1, 1, stream="session:b")])
     assert outcomes[0] is None
     assert is_fenced(outcomes[1], (4, 1))
     assert outcomes[2:] == [None, None]
-    assert await positions(store, "session:b") == [(1, 0)]
+    assert await positions(store, "session:b") == [(1, 0), (1, 1)]
 
 
 async def test_an_append_of_nothing_does_nothing(store: Store) -> None:
@@ -154,14 +204,14 @@ async def test_an_append_of_nothing_does_nothing(store: Store) -> None:
 
 async def test_appends_of_one_handle_may_be_under_way_at_once(store: Store) -> None:
     streams = [f"session:{number}" for number in range(20)]
-    outcomes = await asyncio.gather(*(store.append([append(1, 0, stream)]) for stream in streams))
+    outcomes = await asyncio.gather(*(store.append([claim(1, stream=stream)]) for stream in streams))
     assert outcomes == [[None]] * 20
     assert [await positions(store, stream) for stream in streams] == [[(1, 0)]] * 20
 
 
 async def test_one_append_takes_a_stream_once(store: Store) -> None:
     with pytest.raises(ValueError, match="twice"):
-        await store.append([append(1, 0), append(1, 1)])
+        await store.append([claim(1), events(1, 1)])
     assert await store.last(TABLE) is None
 
 
@@ -197,7 +247,7 @@ async def test_trim_forgets_up_to_and_with_the_position(store: Store) -> None:
 
 async def test_trim_keeps_an_entry_that_ends_after_the_position(store: Store) -> None:
     await write(store, (1, 0))
-    await store.append([Append(TABLE, entry(1, 1, 5))])
+    await write(store, (1, 5))
     assert await store.trim(TABLE, Position(1, 4)) == 1
     assert await positions(store) == [(1, 5)]
 
@@ -206,7 +256,7 @@ async def test_trim_never_drops_the_last_entry_nor_the_fence_with_it(store: Stor
     await write(store, (1, 0), (1, 1))
     assert await store.trim(TABLE, Position(9, 9)) == 1
     assert await positions(store) == [(1, 1)]
-    (outcome,) = await store.append([append(1, 1)])
+    (outcome,) = await store.append([events(1, 1)])
     assert is_fenced(outcome, (1, 1))
 
 

@@ -94,7 +94,7 @@ def test_what_came_after_a_position_is_told_without_a_hole_or_not_at_all(tail_ma
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(actors.incarnation, "TAIL_ENTRIES_MAX", tail_max)
         rules = ToyRules()
-        life: Incarnation[Any, None] = Incarnation("session:t", rules, {}, Answers(), story.positions[-1])
+        life: Incarnation[Any, Any] = Incarnation("session:t", rules, {}, Answers(), story.positions[-1])
         life.tail_from = NOWHERE
         for entry in story.entries:
             life.remember_entry(entry)

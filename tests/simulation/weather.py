@@ -14,7 +14,7 @@ from typing import TypeVar
 from actors.runtime import CallLost
 from actors.runtime_local import caller_is_dead
 from persistence.memory import MemoryStore
-from persistence.store import Append, Entry, Fenced, SavedCheckpoint, StoreUnavailable
+from persistence.store import Append, Entry, Outcome, SavedCheckpoint, StoreUnavailable
 from undying.protocol.ids import Kind
 from undying.protocol.position import Position
 
@@ -59,7 +59,7 @@ class FaultyStore:
         self._inner = inner
         self._weather = weather
 
-    async def append(self, appends: Sequence[Append]) -> list[Fenced | StoreUnavailable | None]:
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         """Write, perhaps only a part, perhaps without an answer."""
         weather = self._weather
         if caller_is_dead() or weather.store_down or weather.strikes(0.05):

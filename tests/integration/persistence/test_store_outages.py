@@ -17,7 +17,7 @@ from persistence.durability import Durability
 from persistence.embedded import EmbeddedStore
 from persistence.redis_store import RedisStore
 from persistence.resp import Reply
-from persistence.store import Append, Entry, Fenced, SavedCheckpoint, StoreUnavailable
+from persistence.store import Append, Entry, Fenced, Outcome, SavedCheckpoint, StoreUnavailable, TailLost
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
 
@@ -43,14 +43,14 @@ async def store(server: EmbeddedStore) -> AsyncIterator[RedisStore]:
 
 
 def append(epoch: int, seq: int, stream: str = TABLE) -> Append:
-    return Append(stream, Entry(Position(epoch, seq), seq, True, b"events"))
+    return Append(stream, Entry(Position(epoch, seq), seq, True, b"events"), Position(epoch, seq - 1))
 
 
-def claim(epoch: int, follows: Position, stream: str = TABLE) -> Append:
+def claim(epoch: int, follows: Position = NOWHERE, stream: str = TABLE) -> Append:
     return Append(stream, Entry(Position(epoch, 0), 0, True, b"claim"), follows)
 
 
-def unknown(outcomes: list[Fenced | StoreUnavailable | None]) -> list[bool]:
+def unknown(outcomes: list[Outcome]) -> list[bool]:
     """Tell of each outcome, all of them unavailable, whether it is unknown."""
     return [outcome.unknown for outcome in outcomes if isinstance(outcome, StoreUnavailable)]
 
@@ -61,9 +61,9 @@ def signal_server(server: EmbeddedStore, number: signal.Signals) -> None:
 
 
 async def test_with_the_server_gone_nothing_was_written_and_it_is_known(store: RedisStore, server: EmbeddedStore) -> None:
-    assert await store.append([append(1, 0)]) == [None]
+    assert await store.append([claim(1)]) == [None]
     await server.stop()
-    assert unknown(await store.append([append(1, 1), append(1, 0, "session:b")])) == [False, False]
+    assert unknown(await store.append([append(1, 1), claim(1, stream="session:b")])) == [False, False]
     assert unknown(await store.append([claim(2, Position(1, 0))])) == [False]
 
 
@@ -86,7 +86,7 @@ async def test_with_the_server_gone_every_method_says_unavailable(store: RedisSt
 
 
 async def test_a_handle_works_again_as_soon_as_the_server_is_back(store: RedisStore, server: EmbeddedStore) -> None:
-    assert await store.append([append(1, 0)]) == [None]
+    assert await store.append([claim(1)]) == [None]
     assert await store.last(TABLE) == Position(1, 0)
     await server.stop()
     await server.start()
@@ -95,24 +95,64 @@ async def test_a_handle_works_again_as_soon_as_the_server_is_back(store: RedisSt
 
 
 async def test_a_claim_works_as_soon_as_the_server_is_back(store: RedisStore, server: EmbeddedStore) -> None:
-    assert await store.append([append(1, 0)]) == [None]
+    assert await store.append([claim(1)]) == [None]
     await server.stop()
     await server.start()
     assert await store.append([claim(2, Position(1, 0))]) == [None]
 
 
+async def test_a_server_that_comes_back_without_its_newest_entries_is_not_written_behind_the_hole(
+    store: RedisStore, server: EmbeddedStore
+) -> None:
+    streams = ["session:a", "session:b", TABLE]
+    assert await store.append([claim(1, stream=stream) for stream in streams]) == [None] * 3
+    for seq in (1, 2, 3):
+        assert await store.append([append(1, seq, stream) for stream in streams]) == [None] * 3
+    await server.stop()
+    async with Redis.from_url(await server.start()) as admin:
+        # What a failover to a replica that lagged leaves behind.
+        await admin.xdel("undying:{session:table}:log", "1-3")
+        await admin.delete("undying:{session:b}:log")
+    behind, gone, whole = await store.append([append(1, 4), append(1, 4, "session:b"), append(1, 4, "session:a")])
+    assert isinstance(behind, TailLost)
+    assert (behind.last, behind.follows) == (Position(1, 2), Position(1, 3))
+    assert isinstance(gone, TailLost)
+    assert gone.last == NOWHERE
+    assert whole is None
+    assert isinstance((await store.append([append(1, 4)]))[0], TailLost)
+    assert await store.append([claim(2, Position(1, 2)), append(1, 5, "session:a")]) == [None, None]
+
+
+async def test_a_server_that_was_demoted_is_left_and_its_successor_found_under_the_same_address(
+    store: RedisStore, server: EmbeddedStore
+) -> None:
+    assert await store.append([claim(1)]) == [None]
+    async with Redis.from_url(await server.start()) as admin:
+        clients: set[str] = {client["id"] for client in await admin.client_list()}
+        await cast(Any, admin).execute_command("REPLICAOF", "127.0.0.1", "1")
+        assert unknown(await store.append([append(1, 1)])) == [False]
+        with pytest.raises(StoreUnavailable):
+            await store.put_checkpoint(TABLE, SavedCheckpoint(Position(1, 0), b""), 3)
+        await cast(Any, admin).execute_command("REPLICAOF", "NO", "ONE")
+        assert await store.append([append(1, 1)]) == [None]
+        assert await store.last(TABLE) == Position(1, 1)
+        now = {client["id"]: client for client in await admin.client_list()}
+        mine = str(await admin.client_id())
+        assert clients & set(now) == {mine}
+
+
 async def test_a_server_that_hangs_leaves_the_outcome_unknown_in_bounded_time(store: RedisStore, server: EmbeddedStore) -> None:
-    assert await store.append([append(1, 0)]) == [None]
+    assert await store.append([claim(1), claim(1, stream="session:b")]) == [None, None]
     signal_server(server, signal.SIGSTOP)
     try:
         async with asyncio.timeout(10 * TIMEOUT_S):
-            assert unknown(await store.append([append(1, 1), append(1, 0, "session:b")])) == [True, True]
+            assert unknown(await store.append([append(1, 1), append(1, 1, "session:b")])) == [True, True]
     finally:
         signal_server(server, signal.SIGCONT)
 
 
 async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(store: RedisStore, server: EmbeddedStore) -> None:
-    assert await store.append([append(1, 0)]) == [None]
+    assert await store.append([claim(1)]) == [None]
     signal_server(server, signal.SIGSTOP)
     lost = await store.append([append(1, 1)])
     signal_server(server, signal.SIGCONT)
@@ -126,13 +166,16 @@ async def test_an_answer_that_comes_too_late_is_not_taken_for_the_next_one(store
 
 
 async def test_a_cancelled_append_leaves_the_next_one_its_own_answers(store: RedisStore, server: EmbeddedStore) -> None:
-    assert await store.append([append(1, 0), append(3, 0, "session:b")]) == [None, None]
+    assert await store.append([claim(1), claim(3, stream="session:b")]) == [None, None]
     signal_server(server, signal.SIGSTOP)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(TIMEOUT_S / 3):
             await store.append([append(1, 1)])
     signal_server(server, signal.SIGCONT)
-    outcomes = await store.append([append(2, 0, "session:b"), append(2, 0)])
+    async with asyncio.timeout(5):
+        while await store.last(TABLE) != Position(1, 1):
+            pass  # each look is a round trip
+    outcomes = await store.append([claim(2, NOWHERE, "session:b"), claim(2, Position(1, 1))])
     assert isinstance(outcomes[0], Fenced)
     assert outcomes[1] is None
 
@@ -148,9 +191,10 @@ async def test_a_server_that_hangs_leaves_reads_unavailable_in_bounded_time(stor
 
 
 async def test_a_full_server_refuses_and_says_so(store: RedisStore, server: EmbeddedStore) -> None:
+    assert await store.append([claim(1, stream="session:b")]) == [None]
     async with Redis.from_url(await server.start()) as admin:
         await admin.config_set("maxmemory", 1)
-        for refused in (append(1, 0), claim(1, NOWHERE)):
+        for refused in (append(1, 1, "session:b"), claim(1)):
             (outcome,) = await store.append([refused])
             assert isinstance(outcome, StoreUnavailable)
             assert not outcome.unknown
@@ -165,11 +209,11 @@ def between_look_and_write(
     """Let something happen after a claim has looked at the journal and before it writes."""
     exchange, calls = store._pipe.exchange, list[bytes]()
 
-    async def interrupted(commands: bytes, count: int, *, same: bool = False) -> tuple[list[Reply], str]:
+    async def interrupted(commands: bytes, count: int) -> tuple[list[Reply], str]:
         calls.append(commands)
         if len(calls) == 2:
             await happens()
-        return await exchange(commands, count, same=same)
+        return await exchange(commands, count)
 
     monkeypatch.setattr(store._pipe, "exchange", interrupted)
 
@@ -178,13 +222,24 @@ async def test_a_late_write_of_the_old_epoch_refuses_the_claim_that_did_not_see_
     store: RedisStore, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = await RedisStore.open(await server.start())
-    await old.append([append(1, 0)])
+    await old.append([claim(1)])
     between_look_and_write(store, monkeypatch, lambda: old.append([append(1, 1)]))
     (outcome,) = await store.append([claim(2, Position(1, 0))])
     assert isinstance(outcome, Fenced)
     assert await store.last(TABLE) == Position(1, 1)
     assert await store.append([claim(2, Position(1, 1))]) == [None]
     await old.close()
+
+
+async def test_a_trim_between_look_and_write_makes_the_store_look_again(
+    store: RedisStore, server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await RedisStore.open(await server.start())
+    assert await other.append([claim(1)]) == [None]
+    assert await other.append([append(1, 1)]) == [None]
+    between_look_and_write(store, monkeypatch, lambda: other.trim(TABLE, Position(1, 0)))
+    assert await store.append([append(1, 2)]) == [None]
+    await other.close()
 
 
 async def test_a_claim_whose_connection_breaks_after_the_look_is_not_written(
@@ -220,11 +275,15 @@ async def test_replicated_durability_waits_for_the_replica(server: EmbeddedStore
                 while (await cast(Any, primary).execute_command("WAITAOF", 1, 1, 100))[1] < 1:
                     pass
         patient = await RedisStore.open(primary_url, durability=Durability.REPLICATED, timeout_s=20)
-        hasty = await RedisStore.open(primary_url, durability=Durability.REPLICATED, timeout_s=TIMEOUT_S)
-        assert await patient.append([claim(1, NOWHERE), append(1, 0, "session:b")]) == [None, None]
+        hasty = await RedisStore.open(primary_url, durability=Durability.REPLICATED, timeout_s=3)
+        assert await patient.append([claim(1), claim(1, stream="session:b")]) == [None, None]
+        assert await hasty.append([append(1, 1), append(1, 1, "session:b")]) == [None, None]
         await replica.stop()
-        assert unknown(await hasty.append([append(1, 1), append(1, 1, "session:b")])) == [True, True]
-        assert unknown(await hasty.append([claim(2, Position(1, 1))])) == [True]
+        assert unknown(await hasty.append([append(1, 2), append(1, 2, "session:b")])) == [True, True]
+        for _ in range(2):
+            # Each would otherwise leave one more claim behind.
+            assert unknown(await hasty.append([claim(2, Position(1, 2))])) == [False]
+        assert await hasty.last(TABLE) == Position(1, 2)
         await patient.close()
         await hasty.close()
     finally:

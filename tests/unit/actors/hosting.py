@@ -14,7 +14,7 @@ from actors.host import Host, HostSettings
 from persistence.checkpoint import Checkpoint, unseal
 from persistence.memory import MemoryDatabase, MemoryStore
 from persistence.migrations import Upcasters
-from persistence.store import Append, Entry, Fenced, StoreUnavailable
+from persistence.store import Append, Entry, Outcome, Store, StoreUnavailable
 from tests.unit.actors.toy import ToyRules
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
@@ -52,10 +52,12 @@ class HeldStore(MemoryStore):
         for gate in (self.landing, self.answering, self.reading):
             gate.set()
         self.down = False
+        self.checkpoints_down = False
         self.loses_answers = False
         self.appends = 0
+        self.checkpoints_tried = 0
 
-    async def append(self, appends: Sequence[Append]) -> list[Fenced | StoreUnavailable | None]:
+    async def append(self, appends: Sequence[Append]) -> list[Outcome]:
         self.appends += 1
         await self.landing.wait()
         if self.down:
@@ -76,7 +78,10 @@ class HeldStore(MemoryStore):
         return await super().read(stream, after, limit)
 
     async def put_checkpoint(self, stream: str, checkpoint: Any, keep: int) -> Position | None:
+        self.checkpoints_tried += 1
         self._reach()
+        if self.checkpoints_down:
+            raise StoreUnavailable("no room", unknown=False)
         return await super().put_checkpoint(stream, checkpoint, keep)
 
     def _reach(self) -> None:
@@ -153,16 +158,14 @@ class Stage:
         self.store = HeldStore(self.database)
         self.rules = ToyRules()
         self.peers = NotedPeers()
-        self.host = Host(
-            self.store,
-            {Kind.SESSION: self.rules},
-            Upcasters(),
-            lambda _: self.peers,
-            HostSettings(**settings),
-            lambda: NOW_MS,
-            random.Random(1),
-        )
+        self.settings = HostSettings(**settings)
+        self.host = self.host_on(self.store)
         self.gateway = GatewayByHand(self.host)
+
+    def host_on(self, store: Store) -> Host:
+        """Make a host."""
+        rules, rng = {Kind.SESSION: self.rules}, random.Random(1)
+        return Host(store, rules, Upcasters(), lambda _: self.peers, self.settings, lambda: NOW_MS, rng)
 
     async def up(self, *, subscribed: bool = True) -> GatewayByHand:
         """Start, bring the toy to life and create it; return a gateway that follows it."""

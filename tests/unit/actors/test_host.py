@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.host import VERIFY_S
+from actors.lives import VERIFY_S
 from actors.mailbox import IDLE_S_MAX
 from persistence.journal import claim_entry
 from persistence.memory import MemoryDatabase, MemoryStore
@@ -30,6 +30,10 @@ async def claimed_elsewhere(stage: Stage) -> None:
     store = MemoryStore(stage.database)
     last = await store.last(STREAM) or NOWHERE
     assert await store.append([Append(STREAM, claim_entry(last, "@server", 0), follows=last)]) == [None]
+
+
+def followers(stage: Stage) -> set[str]:
+    return {mailbox.gateway for mailbox in stage.host._reader.subscribers(STREAM)}
 
 
 @virtual
@@ -215,15 +219,28 @@ async def test_the_same_op_twice_in_one_batch_is_done_once() -> None:
 
 
 @virtual
-async def test_a_retry_of_an_op_that_is_answered_later_waits_with_it() -> None:
+async def test_a_retry_of_an_op_that_is_answered_later_waits_in_its_place() -> None:
     stage = Stage()
     gateway = await stage.up()
     first, second = gateway.op("later", "x"), gateway.op("later", "x")
     assert tags(await gateway.submit(first)) == ["ev"]
     assert await gateway.submit(second) == []
-    told = await gateway.submit(gateway.op("settle")._replace(args={"user": "ann", "id": "x"}))
-    assert answer_to(first, told).dup is False  # type: ignore[union-attr]
+    settle = gateway.op("settle")._replace(args={"user": "ann", "id": "x"})
+    told = await gateway.submit(settle)
     assert answer_to(second, told).dup is True  # type: ignore[union-attr]
+    assert [message.ref for message in told if isinstance(message, Acked)] == [settle.ref, second.ref]
+
+
+@virtual
+async def test_a_peer_that_asks_again_for_an_answer_to_come_does_not_wait_twice() -> None:
+    stage = Stage()
+    await stage.up()
+    first = asyncio.create_task(stage.host.ask(STREAM, "x", "later", {}, "@character:c"))
+    await quiet()
+    second = asyncio.create_task(stage.host.ask(STREAM, "x", "later", {}, "@character:c"))
+    assert await code_of(first) is Code.UNAVAILABLE
+    await stage.host.ask(STREAM, "s", "settle", {"user": "@character:c", "id": "x"}, "@character:c")
+    assert await second == {"ok": True, "result": {"settled": True}}
 
 
 @virtual
@@ -411,6 +428,57 @@ async def test_presence_is_told_to_everybody_who_follows_and_ends_with_the_gatew
     assert await one.submit() == [PresenceNow("present", STREAM, [list(ann), list(bob)])]  # type: ignore[list-item]
     await two.submit(UnsubscribeItem("unsub", STREAM))
     assert await one.submit() == [PresenceNow("present", STREAM, [list(ann)])]  # type: ignore[list-item]
+
+
+@virtual
+async def test_when_a_gateway_is_given_up_the_others_are_told_at_once_who_is_gone() -> None:
+    stage = Stage()
+    one, two = await stage.up(), GatewayByHand(stage.host, "gw/a/1")
+    await two.subscribe()
+    await two.submit(PresenceItem("presence", STREAM, [("bob", "Bob", "gm", "online")]))
+    await one.submit()
+    polled = asyncio.create_task(one.poll())
+    await quiet()
+    await GatewayByHand(stage.host, "gw/b/1").submit()
+    async with asyncio.timeout(1):
+        assert await polled == [PresenceNow("present", STREAM, [])]
+
+
+@virtual
+async def test_what_a_gateway_asked_before_it_was_given_up_is_not_done_and_nothing_is_kept_for_it() -> None:
+    stage = Stage()
+    gateway, old = await stage.up(), GatewayByHand(stage.host, "gw/a/1")
+    await old.subscribe()
+    stage.store.landing.clear()
+    under_way = asyncio.create_task(gateway.submit(gateway.op("say", text="slow")))
+    await quiet()
+    waiting = asyncio.create_task(old.submit(old.sub(), old.open(), old.op("say", text="too late")))
+    await quiet()
+    new = GatewayByHand(stage.host, "gw/a/2")
+    followed = asyncio.create_task(new.subscribe())
+    await quiet()
+    stage.store.landing.set()
+    await asyncio.gather(under_way, followed)
+    assert await code_of(waiting) is Code.RESUME_REFUSED
+    assert stage.lines() == ["slow"]
+    assert followers(stage) == {"g1", "gw/a/2"}
+
+
+@virtual
+async def test_an_open_does_not_outlive_its_gateway_that_is_given_up_during_the_commit_before_it() -> None:
+    stage = Stage()
+    gateway, old = await stage.up(), GatewayByHand(stage.host, "gw/a/1")
+    await old.subscribe()
+    stage.store.answering.clear()
+    asked = asyncio.create_task(old.submit(old.op("say", text="landed"), old.open()))
+    await quiet()
+    await_new = asyncio.create_task(GatewayByHand(stage.host, "gw/b/1").submit())
+    await quiet()
+    stage.store.answering.set()
+    assert await code_of(asked) is Code.RESUME_REFUSED
+    await await_new
+    assert followers(stage) == {"g1"}
+    assert texts(await gateway.poll()) == ["landed"]
 
 
 @virtual

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, ClassVar
 
 import msgpack
 
 from actors.answers import Answers, unpack_records
-from actors.incarnation import TAIL_ENTRIES_MAX, Incarnation
+from actors.incarnation import TAIL_ENTRIES_MAX, WAITERS_MAX, Incarnation
 from actors.rules import Context, Op
 from persistence.store import Entry
 from tests.unit.actors.toy import Toy, ToyRules
+from undying.protocol.data import JsonObject
 from undying.protocol.effects import ChangeRole, unpack_effects
 from undying.protocol.events import Viewer
 from undying.protocol.ids import Role
 from undying.protocol.position import Position
 
-Life = Incarnation[Toy, str]
+
+class Asker(str):
+    """Somebody at the gateway that their name begins with; `ended` lists those who were replaced."""
+
+    ended: ClassVar[list[str]] = []
+
+    @property
+    def source(self) -> str:
+        return self.partition("/")[0]
+
+    def replaced(self) -> None:
+        self.ended.append(self)
+
+
+Life = Incarnation[Toy, Asker]
 CONTEXT = Context(5, random.Random(0))
 
 
@@ -31,7 +46,7 @@ def life(*, created: bool = True) -> Life:
 
 
 def take(into: Life, kind: str, op_id: str = "", to: str = "", user: str = "ann", **args: Any) -> None:
-    into.take(Op(op_id or kind, kind, args, user, Role.PLAYER), CONTEXT, to or op_id or kind)
+    into.take(Op(op_id or kind, kind, args, user, Role.PLAYER), CONTEXT, Asker(to or op_id or kind))
 
 
 def commit(what: Life) -> Entry:
@@ -113,6 +128,29 @@ def test_who_waits_for_an_answer_is_an_orphan_when_the_life_ends() -> None:
     assert sorted(one.orphans()) == ["l", "l again", "s"]
 
 
+def test_who_asks_again_for_an_answer_to_come_waits_in_the_place_of_the_first_and_is_told_of_a_retry() -> None:
+    one = life()
+    take(one, "later", "l", "g1/first")
+    commit(one)
+    for number in range(1_000):
+        take(one, "later", "l", f"g1/{number}")
+    take(one, "later", "l", "g2/only")
+    assert one.orphans() == ["g1/999", "g2/only"]
+    assert Asker.ended[-1000:] == ["g1/first", *(f"g1/{number}" for number in range(999))]
+    one.take(Op("s", "settle", {"user": "ann", "id": "l"}, "ann", Role.PLAYER), CONTEXT, Asker("settle"))
+    told = [(reply.to, reply.dup) for reply in one.settle(one.seal())]
+    assert told == [("settle", False), ("g1/999", True), ("g2/only", True)]
+
+
+def test_of_many_gateways_that_wait_for_one_answer_the_latest_are_kept() -> None:
+    one = life()
+    for number in range(WAITERS_MAX + 2):
+        take(one, "later", "l", f"g{number}")
+    commit(one)
+    assert one.orphans() == [f"g{number}" for number in range(2, WAITERS_MAX + 2)]
+    assert Asker.ended[-2:] == ["g0", "g1"]
+
+
 def test_a_projection_is_made_once_per_class_of_viewers_and_anew_after_a_commit() -> None:
     one = life()
     ann, bob, gm = Viewer("ann", Role.PLAYER), Viewer("bob", Role.PLAYER), Viewer("gm", Role.GM)
@@ -121,6 +159,31 @@ def test_a_projection_is_made_once_per_class_of_viewers_and_anew_after_a_commit(
     take(one, "say", "a", text="a")
     commit(one)
     assert msgpack.unpackb(one.projection(ann)) == {"lines": ["a"]}
+
+
+def test_projections_are_kept_up_to_so_many_bytes_the_longest_unused_go_first_and_the_last_one_stays() -> None:
+    one, made = life(), list[str]()
+
+    def project(_: Toy, viewer: Viewer) -> JsonObject:
+        made.append(viewer.user)
+        return {"much": "x" * ((400 << 10) if len(made) < 5 else (2 << 20))}
+
+    rules: Any = one.rules
+    rules.viewer_class, rules.project = lambda _, viewer: viewer.user, project
+    ann, bob, cid = (Viewer(user, Role.PLAYER) for user in ("ann", "bob", "cid"))
+    for viewer in (ann, bob, ann, cid):
+        one.projection(viewer)
+    assert made == ["ann", "bob", "cid"]
+    one.projection(ann)
+    one.projection(cid)
+    assert made == ["ann", "bob", "cid"]
+    one.projection(bob)
+    assert made == ["ann", "bob", "cid", "bob"]
+    take(one, "say", "a", text="a")
+    commit(one)
+    for _ in range(3):
+        one.projection(ann)
+    assert made[4:] == ["ann"]
 
 
 def test_the_tail_is_bounded_and_what_left_it_can_not_be_told() -> None:
@@ -143,7 +206,7 @@ def test_the_tail_is_bounded_in_bytes_but_always_holds_the_last_entry() -> None:
 
 def test_effects_travel_with_the_entry_of_their_events() -> None:
     one = life()
-    one.take(Op("r", "role", {"user": "ann", "role": "gm"}, "gm", Role.GM), CONTEXT, "r")
+    one.take(Op("r", "role", {"user": "ann", "role": "gm"}, "gm", Role.GM), CONTEXT, Asker("r"))
     assert unpack_effects(commit(one).effects) == [ChangeRole("role", "ann", "gm")]
     take(one, "say", "a", text="a")
     assert commit(one).effects == b""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import msgpack
 import pytest
@@ -104,6 +105,31 @@ async def test_a_position_behind_the_trimmed_journal_gets_a_snapshot() -> None:
     await stage.store.trim(STREAM, stage.journal()[2].position)
     answer = opened(await polled(gateway, gateway.open((1, 1))))
     assert (answer.mode, answer.pos, answer.reason) == ("snapshot", (2, 0), "too far back")
+
+
+@virtual
+async def test_no_replay_leads_over_a_hole_in_the_journal() -> None:
+    stage, gateway = await reactivated("a", "b", "c")
+    del stage.database.journals[STREAM][3]
+    answer = opened(await polled(gateway, gateway.open((1, 1))))
+    assert (answer.mode, answer.reason) == ("snapshot", "too far back")
+
+
+@virtual
+async def test_a_claim_that_can_not_be_read_is_too_far_back_and_no_end_of_the_host() -> None:
+    stage, _ = await reactivated("a")
+    await stage.host.stop()
+    later = Stage(stage.database, checkpoint_events=2)
+    gateway = await later.up()
+    await gateway.do("say", text="b")
+    await later.host.stop()
+    last = Stage(stage.database)
+    gateway = await last.up()
+    journal = stage.database.journals[STREAM]
+    (at,) = [at for at, entry in enumerate(journal) if entry.position == (2, 0)]
+    journal[at] = replace(journal[at], body=b"\xc1")
+    answer = opened(await polled(gateway, gateway.open((1, 2))))
+    assert (answer.mode, answer.reason) == ("snapshot", "too far back")
 
 
 @virtual

@@ -11,7 +11,7 @@ from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
 
 ENTRY = Entry(Position(2, 5), 4, True, b"body", b"", b"effects")
-APPEND = Append("session:a", ENTRY)
+APPEND = Append("session:a", ENTRY, Position(2, 3))
 FIELDS = {b"f": b"4", b"p": b"1", b"b": b"body", b"a": b"", b"e": b"effects"}
 
 

@@ -146,6 +146,6 @@ async def test_a_position_inside_of_an_entry_is_damaged(database: Database) -> N
 async def test_a_tail_longer_than_a_page_is_read_whole() -> None:
     store = MemoryStore()
     written = [claim_entry(NOWHERE, "", 0), *(events(1, seq, seq) for seq in range(1, 2 * PAGE_ENTRIES + 3))]
-    for entry in written:
-        assert await store.append([Append(TABLE, entry)]) == [None]
+    for follows, entry in zip([NOWHERE, *(entry.position for entry in written)], written, strict=False):
+        assert await store.append([Append(TABLE, entry, follows)]) == [None]
     assert (await load(store, TABLE, written[-1].position)).tail == written
