@@ -39,6 +39,15 @@ class _Watched:
     task: asyncio.Task[None] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Dump:
+    """A state as it was, and how much was unsaved in it: that is so again when it can't be written."""
+
+    sealed: SavedCheckpoint
+    events: int
+    dirty_since_s: float | None
+
+
 class Saver:
     """The checkpoints of one host's entities."""
 
@@ -98,16 +107,20 @@ class Saver:
 
     def _overdue(self, watched: _Watched, now_s: float) -> bool:
         since = watched.dirty_since_s
-        return since is not None and now_s - since >= self._within_s and watched.task is None
+        if since is None or watched.task is not None:
+            return False
+        # The spacing matters after a failure only: then it is overdue at once.
+        return now_s - since >= self._within_s and now_s - watched.begun_s >= SPACING_S
 
     def _begin(self, watched: _Watched, now_s: float) -> None:
         watched.begun_s = now_s
         watched.task = vital(self._write_beside(watched, self._dump(watched)), f"saving {watched.life.stream}")
 
-    def _dump(self, watched: _Watched) -> SavedCheckpoint:
+    def _dump(self, watched: _Watched) -> _Dump:
         life = watched.life
+        events, since_s = watched.events, watched.dirty_since_s
         watched.events, watched.dirty_since_s = 0, None
-        return seal(
+        sealed = seal(
             Checkpoint(
                 stream=life.stream,
                 position=life.position,
@@ -117,18 +130,25 @@ class Saver:
                 answers=pack_records(life.answers.records()),
             )
         )
+        return _Dump(sealed, events, since_s)
 
-    async def _write_beside(self, watched: _Watched, sealed: SavedCheckpoint) -> None:
+    async def _write_beside(self, watched: _Watched, dump: _Dump) -> None:
         try:
-            await self._write(watched, sealed)
+            await self._write(watched, dump)
         except StoreError as failure:
-            # Nothing is lost, the journal has it all; the next change makes it due again.
+            # Nothing is lost, the journal has it all; and it stays due.
             log.warning("checkpoint not written", stream=watched.life.stream, reason=str(failure))
         finally:
             watched.task = None
 
-    async def _write(self, watched: _Watched, sealed: SavedCheckpoint) -> None:
+    async def _write(self, watched: _Watched, dump: _Dump) -> None:
         stream = watched.life.stream
-        oldest = await self._store.put_checkpoint(stream, sealed, KEEP)
+        try:
+            oldest = await self._store.put_checkpoint(stream, dump.sealed, KEEP)
+        except StoreError:
+            watched.events += dump.events
+            if dump.dirty_since_s is not None:
+                watched.dirty_since_s = dump.dirty_since_s
+            raise
         if oldest is not None:
             await self._store.trim(stream, oldest)

@@ -129,17 +129,45 @@ async def test_answers_are_part_of_what_is_saved() -> None:
 
 
 @virtual
-async def test_a_checkpoint_that_could_not_be_written_is_due_again_with_the_next_change() -> None:
+async def test_a_checkpoint_that_could_not_be_written_is_tried_again_without_a_change_no_more_often_than_the_spacing() -> None:
     stage = Stage(checkpoint_s=1.0)
     gateway = await stage.up()
     await gateway.do("say", text="a")
     stage.store.down = True
-    await asyncio.sleep(5)
+    await asyncio.sleep(10 * SPACING_S)
+    assert 5 < stage.store.checkpoints_tried <= 11
     stage.store.down = False
     assert await stage.saved() == []
+    await asyncio.sleep(2 * SPACING_S)
+    assert [saved.state["lines"] for saved in await stage.saved()] == [["a"]]
+
+
+@virtual
+async def test_a_checkpoint_that_could_not_be_written_is_written_at_drain() -> None:
+    stage = Stage(checkpoint_events=3)
+    gateway = await stage.up()
+    stage.store.checkpoints_down = True
+    await gateway.do("say", text="a")
+    await quiet()
+    stage.store.checkpoints_down = False
+    assert await stage.saved() == []
+    await stage.host.drain()
+    assert [saved.state["lines"] for saved in await stage.saved()] == [["a"]]
+
+
+@virtual
+async def test_events_of_a_checkpoint_that_could_not_be_written_count_for_the_next_one() -> None:
+    stage = Stage(checkpoint_events=4)
+    gateway = await stage.up()
+    stage.store.checkpoints_down = True
+    await gateway.do("say", text="a")
     await gateway.do("say", text="b")
-    await asyncio.sleep(5)
-    assert [saved.state["lines"] for saved in await stage.saved()] == [["a", "b"]]
+    await quiet()
+    stage.store.checkpoints_down = False
+    await asyncio.sleep(SPACING_S)
+    await gateway.do("say", text="c")
+    await quiet()
+    assert [saved.state["lines"] for saved in await stage.saved()] == [["a", "b", "c"]]
 
 
 @virtual
