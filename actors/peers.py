@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from collections import OrderedDict
+from typing import Final, Protocol, TypeVar, cast
 
 from actors.runtime import Ref, RuntimeFault
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
+
+KNOWN_MAX: Final = 512
+"""Entities of which it is remembered where they were found, and as many of which it is remembered where they failed."""
+
+T = TypeVar("T")
 
 
 class Locator(Protocol):
@@ -38,18 +44,20 @@ class LocatedPeers:
     def __init__(self, here: Nearby, locator: Locator) -> None:
         self._here = here
         self._locator = locator
-        self._known: dict[str, Ref] = {}
-        self._failed: dict[str, str] = {}
+        self._known: OrderedDict[str, Ref] = OrderedDict()
+        self._failed: OrderedDict[str, str] = OrderedDict()
 
     async def ask(self, stream: str, op_id: str, kind: str, args: JsonObject, user: str, *, create: bool) -> JsonObject:
         """Return `{ok, result | error}`. Raises UndyingError; UNAVAILABLE also when the outcome is unknown."""
         if self._here.lives_here(stream):
             return await self._here.ask(stream, op_id, kind, args, user)
-        ref = self._known.get(stream)
-        if ref is None:
-            ref = await self._locator.locate(stream, create=create, avoid=self._failed.pop(stream, ""))
-            self._known[stream] = ref
+        ref = None
         try:
+            ref = self._known.get(stream) or await self._locator.locate(
+                stream, create=create, avoid=self._failed.get(stream, "")
+            )
+            _keep(self._known, stream, ref)
+            self._failed.pop(stream, None)
             return cast(JsonObject, await ref.call("ask", stream, op_id, kind, args, user))
         except RuntimeFault as fault:
             self._forget(stream, ref)
@@ -58,7 +66,14 @@ class LocatedPeers:
             self._forget(stream, ref)
             raise
 
-    def _forget(self, stream: str, ref: Ref) -> None:
-        if self._known.get(stream) is ref:
+    def _forget(self, stream: str, ref: Ref | None) -> None:
+        if ref is not None and self._known.get(stream) is ref:
             del self._known[stream]
-            self._failed[stream] = ref.name
+            _keep(self._failed, stream, ref.name)
+
+
+def _keep(table: OrderedDict[str, T], stream: str, what: T) -> None:
+    table[stream] = what
+    table.move_to_end(stream)
+    if len(table) > KNOWN_MAX:
+        table.popitem(last=False)

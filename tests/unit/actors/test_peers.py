@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from actors.peers import LocatedPeers
+from actors.peers import KNOWN_MAX, LocatedPeers
 from actors.runtime import CallLost, Exit, ProcessInfo, Program
 from tests.in_virtual_time import virtual
 from tests.unit.actors.hosting import code_of
@@ -23,7 +23,7 @@ class PlayedRef:
         self.calls = 0
 
     async def call(self, method: str, *args: Any) -> Any:
-        assert (method, args[0]) == ("ask", "character:c")
+        assert (method, args[0].partition(":")[0]) == ("ask", "character")
         self.calls += 1
         if self.raises is not None:
             raise self.raises
@@ -49,6 +49,7 @@ class World:
         self.here = here
         self.ref = PlayedRef("host:1")
         self.located: list[tuple[bool, str]] = []
+        self.locate_raises: Exception | None = None
         self.asked_here = 0
         self.peers = LocatedPeers(self, self)
 
@@ -57,14 +58,16 @@ class World:
 
     async def locate(self, stream: str, *, create: bool = False, avoid: str = "") -> PlayedRef:
         self.located.append((create, avoid))
+        if self.locate_raises is not None:
+            raise self.locate_raises
         return self.ref
 
     async def ask(self, stream: str, op_id: str, kind: str, args: JsonObject, user: str) -> JsonObject:
         self.asked_here += 1
         return YES
 
-    async def question(self, *, create: bool = False) -> JsonObject:
-        return await self.peers.ask("character:c", "k", "say", {}, "@session:t", create=create)
+    async def question(self, stream: str = "character:c", *, create: bool = False) -> JsonObject:
+        return await self.peers.ask(stream, "k", "say", {}, "@session:t", create=create)
 
 
 @virtual
@@ -100,3 +103,41 @@ async def test_an_entity_that_has_left_its_host_is_looked_for_again() -> None:
     world.ref.raises = None
     await world.question()
     assert len(world.located) == 2
+
+
+@virtual
+async def test_a_runtime_that_fails_while_an_entity_is_looked_for_makes_it_unavailable_and_forgets_no_failure() -> None:
+    world = World()
+    world.ref.raises = CallLost("lost")
+    assert await code_of(world.question()) is Code.UNAVAILABLE
+    world.ref.raises, world.locate_raises = None, CallLost("the control store did not answer")
+    assert await code_of(world.question()) is Code.UNAVAILABLE
+    world.locate_raises = None
+    assert await world.question() == YES
+    assert world.located == [(False, ""), (False, "host:1"), (False, "host:1")]
+
+
+@virtual
+async def test_only_so_many_places_are_remembered_and_the_longest_unused_is_looked_for_again() -> None:
+    world = World()
+    for number in range(KNOWN_MAX):
+        await world.question(f"character:{number}")
+    await world.question("character:0")
+    await world.question("character:new")
+    assert len(world.located) == KNOWN_MAX + 1
+    await world.question("character:0")
+    assert len(world.located) == KNOWN_MAX + 1
+    await world.question("character:1")
+    assert len(world.located) == KNOWN_MAX + 2
+
+
+@virtual
+async def test_only_so_many_failures_are_remembered() -> None:
+    world = World()
+    world.ref.raises = CallLost("lost")
+    for number in range(KNOWN_MAX + 1):
+        assert await code_of(world.question(f"character:{number}")) is Code.UNAVAILABLE
+    world.ref.raises = None
+    await world.question("character:0")
+    await world.question(f"character:{KNOWN_MAX}")
+    assert world.located[-2:] == [(False, ""), (False, "host:1")]
