@@ -3,6 +3,9 @@
 An entity keeps a command in its state (`Rules.outbox`) from the commit that wants it to the commit that knows what became
 of it. The courier sends whatever is there: at least once, with the command's key as op id, so done at most once. A crash
 in between loses nothing; the next incarnation's courier sends it again and gets the first answer.
+
+When there is no way to the other entity (it is quarantined, say), that is the answer, and it says so: `heard` is False. An
+earlier try may have been done all the same; only an answer of the entity itself is a yes or a no.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ class Peers(Protocol):
     """How to ask another entity, wherever it lives."""
 
     async def ask(self, stream: str, op_id: str, kind: str, args: JsonObject, user: str, *, create: bool) -> JsonObject:
-        """Return `{ok, result | error}`. Raises UndyingError when there is no answer; then ask again, same id."""
+        """Return `{ok, result | error}`, as the entity answers. Raises UndyingError when it gives no answer.
+
+        Then ask again, same id, or (not recoverable) give it up; the outcome is unknown.
+        """
         ...
 
 
@@ -74,7 +80,7 @@ class Courier:
                 answer = await self._peers.ask(command.to, key, command.kind, command.args, f"@{stream}", create=command.create)
             except UndyingError as failure:
                 if not failure.failure.row.recoverable:
-                    answer = {"ok": False, "error": failure.failure.to_wire()}
+                    answer = {"ok": False, "error": failure.failure.to_wire(), "heard": False}
                     break
                 delay_s = RETRY.delay(attempt, self._rng)
                 log.info("command waits", stream=stream, to=command.to, code=failure.failure.code, delay_s=delay_s)

@@ -130,7 +130,7 @@ class Command:
     """Something that an entity wants of another one, kept in its state until the answer is in its state too.
 
     Sent at least once, with the command's key as op id, so done at most once. The answer comes back as an op of kind
-    `REPLIED` with args `{key, ok, result | error}` from user `@<to>`.
+    `REPLIED` with args `{key, ok, result | error, heard}` from user `@<to>`; `heard` is False when `to` could not be asked.
     """
 
     to: str

@@ -2,7 +2,7 @@
 
     saga.started --character.store--> stored: character.created, character.seated, answer
                                       refused: saga.ended, answer SAGA_COMPENSATED
-                                      stored, but its seat is gone: saga.compensating
+                                      nobody can tell, or stored, but its seat is gone: saga.compensating
     saga.compensating --character.retire--> saga.ended, answer SAGA_COMPENSATED
 
 A creation stays in the state, and its command in the outbox, until the answer to it is in the journal too; so a table that
@@ -56,11 +56,11 @@ def stored(state: SessionState, character: str, reply: Replied) -> Decision:
     creation = state.creations[character]
     if not reply.ok:
         cause = reply.error if isinstance(reply.error, dict) else {}
-        return _compensated(creation, "store", cause)
+        # Not heard: it may be stored all the same, by a try whose answer was lost.
+        return _compensated(creation, "store", cause) if reply.heard else _compensating(character, "store", cause)
     refused = _why_no_seat(state, creation)
     if refused is not None:
-        data: JsonObject = {"character": character, "cause": refused.to_wire()}
-        return Accepted((private("saga.compensating", data, NOBODY),))
+        return _compensating(character, "seat", refused.to_wire())
     events = (
         public("character.created", _facts(character, creation.sheet["name"], creation.owner), creation.user),
         public("character.seated", _facts(character, creation.sheet["name"], creation.owner), creation.user),
@@ -72,7 +72,8 @@ def stored(state: SessionState, character: str, reply: Replied) -> Decision:
 def retired(state: SessionState, character: str) -> Decision:
     """Decide what follows from the answer to `character.retire`: whatever it was, nothing leads to that character."""
     creation = state.creations[character]
-    return _compensated(creation, "seat", creation.cause or {})
+    cause = creation.cause or {}
+    return _compensated(creation, str(cause.get("step", "seat")), cause)
 
 
 def _why_no_seat(state: SessionState, creation: Creation) -> Failure | None:
@@ -83,11 +84,16 @@ def _why_no_seat(state: SessionState, creation: Creation) -> Failure | None:
     return None
 
 
+def _compensating(character: str, step: str, cause: JsonObject) -> Accepted:
+    data: JsonObject = {"character": character, "cause": {**cause, "step": step}}
+    return Accepted((private("saga.compensating", data, NOBODY),))
+
+
 def _compensated(creation: Creation, step: str, cause: JsonObject) -> Accepted:
     told = Failure.from_wire(cause)
     failure = Failure(
         Code.SAGA_COMPENSATED,
-        "The character could not be made; nothing of it is left.",
+        "The character could not be made; nothing of it is at the table.",
         {"step": step, "cause": {"code": told.code.value, "message": told.message[:CAUSE_MAX]}},
     )
     ended = private("saga.ended", {"character": creation.character}, NOBODY)

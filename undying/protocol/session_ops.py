@@ -203,9 +203,13 @@ class Replied(Args):
 
     Comes from the server's own entities and is never refused for what it holds: a command that is not answered is sent
     again for ever. The rules take from it what they know and bound that.
+
+    `heard`: it is the other entity's own answer. If not, nobody could be asked (any more), and an earlier try may have been
+    done: a failure is then no "no".
     """
 
     key: str
     ok: bool
     result: Any = None
     error: Any = None
+    heard: bool = True

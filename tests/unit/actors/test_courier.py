@@ -82,6 +82,14 @@ async def test_a_failure_that_can_not_pass_is_the_answer() -> None:
 
 
 @virtual
+async def test_an_answer_that_is_not_the_other_entity_s_own_says_so() -> None:
+    carried = Carried(Code.UNAVAILABLE, Code.QUARANTINED)
+    carried.look()
+    await asyncio.sleep(1)
+    assert [answer[3].get("heard") for answer in carried.answers] == [False]
+
+
+@virtual
 async def test_nothing_is_carried_for_an_entity_that_is_gone() -> None:
     carried = Carried(Code.UNAVAILABLE)
     carried.look()

@@ -50,6 +50,22 @@ def test_a_character_that_can_not_be_stored_leaves_nothing_behind() -> None:
     assert not play.state.creations
 
 
+def test_a_character_of_which_nobody_can_tell_whether_it_was_stored_is_retired() -> None:
+    play = table()
+    play.ok("ann", "character.create", {"sheet": {"name": "Krusk"}})
+    gone = {"code": "QUARANTINED", "message": "failed too often"}
+    play.reply(*play.command(), ok=False, error=gone, heard=False)
+    assert not play.settled
+    key, command = play.command()
+    assert (command.kind, command.create) == ("character.retire", False)
+    play.reply(key, command, ok=False, error=gone, heard=False)
+    failure: Any = play.settled[0].failure
+    assert failure.code is Code.SAGA_COMPENSATED
+    assert failure.context == {"step": "store", "cause": gone}
+    assert not play.rules.outbox(play.state)
+    play.holds_its_laws()
+
+
 def test_a_character_whose_owner_left_meanwhile_is_retired_again() -> None:
     play = table()
     play.ok("bob", "character.create", {"sheet": {"name": "Krusk"}})
