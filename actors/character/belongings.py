@@ -10,12 +10,22 @@ from typing import Any, cast
 
 from actors.character.state import CharacterState, views_of
 from actors.request import Request
-from actors.rules import Accepted, Decision, Draft, refuse
+from actors.rules import Accepted, Decision, Draft, Refused, refuse
 from undying.protocol.character_ops import AddCondition, AppendSheetNote, AwardXp, ChangeItem, RemoveCondition
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
 from undying.protocol.events import Event
-from undying.protocol.sheet import CONDITIONS_MAX, ITEMS_MAX, NOTES_MAX, QTY_MAX, XP_MAX, ConditionData
+from undying.protocol.sheet import (
+    CONDITIONS_MAX,
+    ITEMS_MAX,
+    NOTES_MAX,
+    QTY_MAX,
+    XP_MAX,
+    ConditionData,
+    ItemData,
+    SheetNoteData,
+    excess,
+)
 
 
 def award_xp(state: CharacterState, request: Request[AwardXp]) -> Decision:
@@ -36,6 +46,9 @@ def add_item(state: CharacterState, request: Request[ChangeItem]) -> Decision:
         return refuse(Code.LIMIT_EXCEEDED, f"At most {QTY_MAX} of an item.", limit=QTY_MAX)
     if not before and len(state.sheet["inventory"]) >= ITEMS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"An inventory holds at most {ITEMS_MAX} different items.", limit=ITEMS_MAX)
+    oversized = None if before else excess({**state.sheet, "inventory": [*state.sheet["inventory"], _item(name, qty)]})
+    if oversized is not None:
+        return Refused(oversized)
     return _stocked(state, name, before + qty, qty)
 
 
@@ -56,7 +69,11 @@ def add_condition(state: CharacterState, request: Request[AddCondition]) -> Deci
     others = [condition for condition in state.sheet["conditions"] if condition["name"] != args.name]
     if len(others) >= CONDITIONS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A character has at most {CONDITIONS_MAX} conditions.", limit=CONDITIONS_MAX)
-    return _under(state, [*others, {"name": args.name, "source": args.source, "rounds": args.rounds}])
+    conditions: list[ConditionData] = [*others, {"name": args.name, "source": args.source, "rounds": args.rounds}]
+    oversized = excess({**state.sheet, "conditions": conditions})
+    if oversized is not None:
+        return Refused(oversized)
+    return _under(state, conditions)
 
 
 def remove_condition(state: CharacterState, request: Request[RemoveCondition]) -> Decision:
@@ -72,8 +89,15 @@ def append_note(state: CharacterState, request: Request[AppendSheetNote]) -> Dec
     """Decide on a note."""
     if len(state.sheet["notes"]) >= NOTES_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A sheet holds at most {NOTES_MAX} notes.", limit=NOTES_MAX)
-    note: JsonObject = {"text": request.args.text, "at": request.context.now_ms, "by": request.user}
-    return Accepted((Draft("notes.changed", views_of(state.owner, "notes", {"note": note})),), {})
+    note: SheetNoteData = {"text": request.args.text, "at": request.context.now_ms, "by": request.user}
+    oversized = excess({**state.sheet, "notes": [*state.sheet["notes"], note]})
+    if oversized is not None:
+        return Refused(oversized)
+    return Accepted((Draft("notes.changed", views_of(state.owner, "notes", cast(JsonObject, {"note": note}))),), {})
+
+
+def _item(name: str, qty: int) -> ItemData:
+    return {"name": name, "qty": qty, "attributes": {}}
 
 
 def _count(state: CharacterState, name: str) -> int:
@@ -86,35 +110,37 @@ def _stocked(state: CharacterState, name: str, qty: int, delta: int) -> Accepted
 
 
 def _under(state: CharacterState, conditions: list[ConditionData]) -> Accepted:
-    data = cast(JsonObject, {"conditions": [condition.copy() for condition in conditions]})
+    data = cast(JsonObject, {"conditions": conditions})
     return Accepted((Draft("conditions.changed", views_of(state.owner, "conditions", data)),), {})
 
 
 def xp_changed(state: CharacterState, event: Event) -> None:
     """Take over experience."""
-    state.sheet["xp"] = cast(int, event.data["xp"])
+    state.sheet = {**state.sheet, "xp": cast(int, event.data["xp"])}
 
 
 def inventory_changed(state: CharacterState, event: Event) -> None:
     """Take over how many there are of an item. Several entries of one name become the first of them."""
     data: dict[str, Any] = event.data
-    inventory = state.sheet["inventory"]
-    known = next((item for item in inventory if item["name"] == data["name"]), None)
-    kept = [item for item in inventory if item["name"] != data["name"] or (item is known and data["qty"])]
-    if known is not None:
-        known["qty"] = data["qty"]
-    elif data["qty"]:
-        kept.append({"name": data["name"], "qty": data["qty"], "attributes": {}})
-    state.sheet["inventory"] = kept
+    name, qty = data["name"], data["qty"]
+    kept: list[ItemData] = []
+    known = False
+    for item in state.sheet["inventory"]:
+        if item["name"] != name:
+            kept.append(item)
+        elif not known:
+            known = True
+            kept += [{**item, "qty": qty}] if qty else []
+    if not known and qty:
+        kept.append(_item(name, qty))
+    state.sheet = {**state.sheet, "inventory": kept}
 
 
 def conditions_changed(state: CharacterState, event: Event) -> None:
     """Take over all conditions."""
-    conditions = cast(list[ConditionData], event.data["conditions"])
-    state.sheet["conditions"] = [condition.copy() for condition in conditions]
+    state.sheet = {**state.sheet, "conditions": cast(list[ConditionData], event.data["conditions"])}
 
 
 def notes_changed(state: CharacterState, event: Event) -> None:
     """Take over a note."""
-    data: dict[str, Any] = event.data
-    state.sheet["notes"].append({"text": data["note"]["text"], "at": data["note"]["at"], "by": data["note"]["by"]})
+    state.sheet = {**state.sheet, "notes": [*state.sheet["notes"], cast(SheetNoteData, event.data["note"])]}

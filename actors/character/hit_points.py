@@ -11,11 +11,12 @@ from typing import Any
 
 from actors.character.state import CharacterState, views_of
 from actors.request import Request
-from actors.rules import Accepted, Decision, Draft, refuse
+from actors.rules import Accepted, Decision, Draft, Refused, refuse
 from undying.protocol.character_ops import ChangeHp, SetHp
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
 from undying.protocol.events import Event
+from undying.protocol.ops import bad_field
 from undying.protocol.sheet import HP_MAX, HitPointsData
 
 
@@ -33,15 +34,18 @@ def change_hp(state: CharacterState, request: Request[ChangeHp]) -> Decision:
 
 
 def set_hp(state: CharacterState, request: Request[SetHp]) -> Decision:
-    """Decide on hit points as given; the value has to be within the maximum."""
+    """Decide on hit points as given; the value has to be within the maximum, that of the op or else that of the sheet."""
     args, hp = request.args, state.sheet["hp"]
     top = hp["max"] if args.max is None else args.max
     if top and args.value > top:
-        return refuse(
-            Code.BAD_ARGS, f"The argument value: should be at most {top}.", path="value", reason=f"should be at most {top}"
-        )
+        return above_maximum(top) if args.max is None else Refused(bad_field("value", f"should be at most {top}"))
     temp = hp["temp"] if args.temp is None else args.temp
     return _changed(state, {"current": args.value, "max": top, "temp": temp}, args.value - hp["current"], None)
+
+
+def above_maximum(top: int) -> Refused:
+    """Refuse more hit points than the sheet's maximum."""
+    return refuse(Code.LIMIT_EXCEEDED, f"The character has at most {top} hit points.", limit=top)
 
 
 def _changed(state: CharacterState, hp: HitPointsData, delta: int, reason: str | None) -> Accepted:
@@ -53,4 +57,4 @@ def _changed(state: CharacterState, hp: HitPointsData, delta: int, reason: str |
 def hp_changed(state: CharacterState, event: Event) -> None:
     """Take over new hit points."""
     data: dict[str, Any] = event.data
-    state.sheet["hp"] = {"current": data["hp"], "max": data["max"], "temp": data["temp"]}
+    state.sheet = {**state.sheet, "hp": {"current": data["hp"], "max": data["max"], "temp": data["temp"]}}

@@ -7,13 +7,12 @@ shows nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, Final, cast
 
 from pydantic import TypeAdapter
 
 from actors.character import belongings, hit_points, sheet_paths
-from actors.character.state import SHEET_BYTES_MAX, CharacterState, sheet_views
+from actors.character.state import CharacterState, sheet_views
 from actors.request import Request, read_request
 from actors.rules import Accepted, Command, Context, Decision, Draft, Op, Refused, public, refuse
 from actors.visibility import shown
@@ -22,7 +21,7 @@ from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
 from undying.protocol.events import Event, Viewer
 from undying.protocol.ids import Kind, Role
-from undying.protocol.sheet import sheet_data
+from undying.protocol.sheet import excess, sheet_data
 
 Decider = Callable[[CharacterState, Request[Any]], Decision]
 Evolver = Callable[[CharacterState, Event], None]
@@ -33,8 +32,9 @@ def _store(state: CharacterState, request: Request[StoreCharacter]) -> Decision:
         return refuse(Code.ALREADY_EXISTS, "There is a character of that id.", id=state.id)
     args = request.args
     sheet = sheet_data(args.sheet)
-    if sheet_paths.sheet_size(sheet) > SHEET_BYTES_MAX:
-        return sheet_paths.too_large()
+    oversized = excess(sheet)
+    if oversized is not None:
+        return Refused(oversized)
     views = sheet_views(state.id, args.owner, sheet)
     whole = views[0]._replace(data={**views[0].data, "session": args.session})
     return Accepted((Draft("character.stored", (whole, *views[1:])),), {"character": state.id})
@@ -47,7 +47,7 @@ def _retire(state: CharacterState, request: Request[RetireCharacter]) -> Decisio
 def _stored(state: CharacterState, event: Event) -> None:
     data: dict[str, Any] = event.data
     state.status, state.owner, state.session = "active", data["owner"], data["session"]
-    state.sheet = deepcopy(data["sheet"])
+    state.sheet = data["sheet"]
 
 
 def _retired(state: CharacterState, event: Event) -> None:

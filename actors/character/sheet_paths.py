@@ -1,92 +1,67 @@
-"""Setting any part of a sheet by its path: `level`, `abilities.str`, `inventory.0.qty`, `attributes.speed.walk`.
+"""Setting any part of a sheet by its path (`undying.protocol.sheet_parts`).
 
-The result as a whole has to be a sheet; what is stored and told is the value as the sheet's model completed it. Maps take
-new keys, lists take an index that they have or the one after the last.
+What can't stand at that path of any sheet is a bad argument. What does not fit this sheet as it is now is a refusal that is
+remembered: a place that is not there, a bound that is reached. What is told is the value as the sheet's model completed it.
 """
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any, Final, cast
 
-import msgpack
-from pydantic import ValidationError
-
-from actors.character.state import SHEET_BYTES_MAX, CharacterState, views_of
+from actors.character.hit_points import above_maximum
+from actors.character.state import CharacterState, views_of
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, Refused, refuse
 from undying.protocol.character_ops import SetSheet
 from undying.protocol.data import JsonObject
-from undying.protocol.errors import Code
+from undying.protocol.errors import Code, Failure
 from undying.protocol.events import Event
-from undying.protocol.ops import bad_args, bad_field
-from undying.protocol.sheet import SheetData, check_sheet
+from undying.protocol.fields import free
+from undying.protocol.paths import part_of, replaced
+from undying.protocol.sheet import ABILITIES_MAX, CONDITIONS_MAX, ITEMS_MAX, NOTES_MAX, SheetData, excess
+from undying.protocol.sheet_parts import check_part
 
-STEPS_MAX: Final = 8
 _WHOLE_PARTS: Final = frozenset({"hp"})
 """Parts whose fields depend on each other: the event carries the whole part."""
+
+_LENGTHS: Final = {"abilities": ABILITIES_MAX, "inventory": ITEMS_MAX, "conditions": CONDITIONS_MAX, "notes": NOTES_MAX}
 
 
 def set_sheet(state: CharacterState, request: Request[SetSheet]) -> Decision:
     """Decide on a new value at a path."""
-    path = request.args.path
-    steps = path.split(".")
-    if len(steps) > STEPS_MAX or not all(steps) or steps[0] not in state.sheet:
-        return Refused(bad_field("path", "there is no such part of a sheet"))
-    draft = cast(dict[str, Any], deepcopy(state.sheet))
-    if not _put(draft, steps, request.args.value):
-        return Refused(bad_field("path", "there is no such part of a sheet"))
+    checked = check_part(request.args.path, request.args.value)
+    if isinstance(checked, Failure):
+        return Refused(checked)
+    steps, value = checked
     try:
-        sheet = check_sheet(draft)
-    except ValidationError as problem:
-        return Refused(bad_args(problem, "value", below=tuple(steps)))
-    if sheet_size(sheet) > SHEET_BYTES_MAX:
-        return too_large()
+        sheet = cast(SheetData, replaced(state.sheet, steps, value))
+    except KeyError:
+        return refuse(Code.NOT_FOUND, "There is no such part on this sheet.")
+    refused = _beyond_bounds(sheet, steps)
+    if refused is not None:
+        return refused
     told = steps[:1] if steps[0] in _WHOLE_PARTS else steps
-    data: JsonObject = {"path": ".".join(told), "value": _get(cast(dict[str, Any], sheet), told)}
-    return Accepted((Draft("sheet.changed", views_of(state.owner, steps[0], data)),), dict(data))
+    data: JsonObject = {"path": ".".join(told), "value": part_of(sheet, told)}
+    return Accepted((Draft("sheet.changed", views_of(state.owner, steps[0], data)),), {})
 
 
-def sheet_size(sheet: SheetData) -> int:
-    """Return the bytes of a sheet as MessagePack."""
-    return len(cast(bytes, msgpack.packb(sheet)))
-
-
-def too_large() -> Refused:
-    """Refuse a sheet over the bound."""
-    return refuse(Code.LIMIT_EXCEEDED, f"A sheet holds at most {SHEET_BYTES_MAX} bytes.", limit=SHEET_BYTES_MAX)
+def _beyond_bounds(sheet: SheetData, steps: list[str]) -> Refused | None:
+    """Refuse what is a sheet no more with the new value at that path. Everywhere else it is as it was."""
+    hp, limit = sheet["hp"], _LENGTHS.get(steps[0])
+    if hp["max"] and hp["current"] > hp["max"]:
+        return above_maximum(hp["max"])
+    if limit is not None and len(part_of(sheet, steps[:1])) > limit:
+        return refuse(Code.LIMIT_EXCEEDED, f"A sheet holds at most {limit} {steps[0]}.", limit=limit)
+    if "attributes" in steps:
+        try:
+            free(part_of(sheet, steps[: steps.index("attributes") + 1]))
+        except ValueError as problem:
+            return refuse(Code.LIMIT_EXCEEDED, f"The attributes of one thing: {problem}.")
+    oversized = excess(sheet)
+    return None if oversized is None else Refused(oversized)
 
 
 def sheet_changed(state: CharacterState, event: Event) -> None:
     """Take over a value at a path."""
     data: dict[str, Any] = event.data
-    _put(cast(dict[str, Any], state.sheet), data["path"].split("."), deepcopy(data["value"]))
-
-
-def _put(node: Any, steps: list[str], value: Any) -> bool:
-    """Set the value in place; tell whether the path led anywhere."""
-    for step in steps[:-1]:
-        if isinstance(node, dict) and step in node:
-            node = node[step]
-        elif isinstance(node, list) and _index(step) < len(node):
-            node = node[_index(step)]
-        else:
-            return False
-    if isinstance(node, dict):
-        node[steps[-1]] = value
-        return True
-    if not isinstance(node, list) or _index(steps[-1]) > len(node):
-        return False
-    node[_index(steps[-1]) : _index(steps[-1]) + 1] = [value]
-    return True
-
-
-def _get(node: Any, steps: list[str]) -> Any:
-    for step in steps:
-        node = node[_index(step)] if isinstance(node, list) else node[step]
-    return node
-
-
-def _index(step: str) -> int:
-    """Return a step as a list's index; what is none is beyond the end of every list."""
-    return int(step) if step.isascii() and step.isdigit() and len(step) < 6 else 1_000_000
+    state.sheet = cast(SheetData, replaced(state.sheet, data["path"].split("."), data["value"]))

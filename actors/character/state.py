@@ -13,16 +13,16 @@ from undying.protocol.sheet import SheetData
 Status = Literal["", "active", "retired"]
 """Empty: the character was not made yet. Retired: its making was undone; there is no way back."""
 
-SHEET_BYTES_MAX: Final = 131_072
-"""Bytes of a whole sheet as MessagePack."""
-
 OPEN_FIELDS: Final = frozenset({"name", "level", "conditions"})
 """What of a sheet the whole table sees; hit points too, unless the character is an NPC."""
 
 
 @dataclass(slots=True)
 class CharacterState:
-    """A character: its sheet, its owner (None: an NPC of the game masters) and the session that it belongs to."""
+    """A character: its sheet, its owner (None: an NPC of the game masters) and the session that it belongs to.
+
+    The parts of a sheet are replaced, never changed in place: so events and the state may share them.
+    """
 
     id: str
     status: Status = ""

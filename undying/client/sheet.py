@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from undying.client.events import TableEvent
 from undying.protocol.data import Json, JsonObject
+from undying.protocol.paths import replaced
 
 Change: TypeAlias = Callable[[JsonObject, TableEvent], JsonObject]
 
@@ -59,23 +60,8 @@ def _note(sheet: JsonObject, data: JsonObject) -> JsonObject:
 
 
 def _part(sheet: JsonObject, data: JsonObject) -> JsonObject:
-    changed = _with(sheet, str(data["path"]).split("."), data["value"])
-    return changed if isinstance(changed, dict) else sheet
-
-
-def _with(node: Json, steps: list[str], value: Json) -> Json:
-    """Return `node` with the value at a path, its parts copied only along the path. Raises where the path leads nowhere."""
-    if not steps:
-        return value
-    if isinstance(node, list):
-        index = int(steps[0])
-        if index == len(node) and len(steps) == 1:
-            return [*node, value]
-        return [*node[:index], _with(node[index], steps[1:], value), *node[index + 1 :]]
-    if not isinstance(node, dict):
-        raise TypeError("the path leads through a plain value")
-    child = node[steps[0]] if len(steps) > 1 else None
-    return {**node, steps[0]: _with(child, steps[1:], value)}
+    changed: JsonObject = replaced(sheet, str(data["path"]).split("."), data["value"])
+    return changed
 
 
 def _stored(state: JsonObject, event: TableEvent) -> JsonObject:

@@ -1,7 +1,7 @@
 """A character sheet of any game system: few fields with fixed names, and `attributes` for all the rest.
 
-Only `name` must be given. `hp.max` 0 means that no maximum is kept; `hp.current` defaults to `hp.max`. Everything is
-bounded; a whole sheet stays below some 200 kB even at every bound.
+Only `name` must be given. `hp.max` 0 means that no maximum is kept; `hp.current` defaults to `hp.max`. Each part is bounded,
+and the whole by `excess`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, cast
 
+import msgpack
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from typing_extensions import TypedDict
 
+from undying.protocol.errors import Code, Failure
 from undying.protocol.fields import FreeMap, Label, Name, Number, encodable
 
 HP_MAX: Final = 1_000_000
@@ -24,6 +26,10 @@ ITEMS_MAX: Final = 200
 CONDITIONS_MAX: Final = 50
 NOTES_MAX: Final = 200
 NOTE_TEXT_MAX: Final = 2_000
+SHEET_BYTES_MAX: Final = 128 << 10
+"""Bytes of a whole sheet as MessagePack."""
+SHEET_VALUES_MAX: Final = 4_000
+"""Values in a whole sheet, maps and lists counted too: as many as items, conditions, notes and attributes may have at once."""
 
 
 class _Part(BaseModel):
@@ -134,6 +140,26 @@ class SheetData(TypedDict):
     conditions: list[ConditionData]
     notes: list[SheetNoteData]
     attributes: dict[str, Any]
+
+
+def excess(sheet: SheetData) -> Failure | None:
+    """Return why a sheet is too large for one, None when it is not. Takes well below 1 ms for any sheet within the bounds."""
+    size = len(cast(bytes, msgpack.packb(sheet)))
+    if size > SHEET_BYTES_MAX:
+        return Failure(Code.LIMIT_EXCEEDED, f"A sheet holds at most {SHEET_BYTES_MAX} bytes.", {"limit": SHEET_BYTES_MAX})
+    if _count(sheet) > SHEET_VALUES_MAX:
+        return Failure(Code.LIMIT_EXCEEDED, f"A sheet holds at most {SHEET_VALUES_MAX} values.", {"limit": SHEET_VALUES_MAX})
+    return None
+
+
+def _count(value: object) -> int:
+    count, containers = 1, [value]
+    while containers:
+        node = containers.pop()
+        children = node.values() if type(node) is dict else cast(list[object], node)
+        count += len(children)
+        containers += [child for child in children if type(child) is dict or type(child) is list]
+    return count
 
 
 _SHEET: Final = TypeAdapter(Sheet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgpack
 import pytest
 
 from actors.character import CharacterRules
@@ -13,7 +14,7 @@ from tests.unit.rules.tables import ROLES, character
 from undying.protocol.errors import Code
 from undying.protocol.ids import Kind
 from undying.protocol.ops import OPS
-from undying.protocol.sheet import CONDITIONS_MAX, ITEMS_MAX, NOTES_MAX
+from undying.protocol.sheet import CONDITIONS_MAX, ITEMS_MAX, NOTES_MAX, SHEET_BYTES_MAX
 
 
 def hp(play: Any) -> tuple[int, int, int]:
@@ -55,7 +56,7 @@ def test_hit_points_are_set_within_the_maximum() -> None:
     play = character(hp={"max": 12})
     play.ok("gm", "hp.set", {"value": 20, "max": 24, "temp": 5})
     assert hp(play) == (20, 24, 5)
-    assert play.code("gm", "hp.set", {"value": 25}) is Code.BAD_ARGS
+    assert play.code("gm", "hp.set", {"value": 25}) is Code.LIMIT_EXCEEDED
 
 
 def test_items_are_counted_by_name() -> None:
@@ -103,6 +104,28 @@ def test_any_part_of_a_sheet_is_set_by_its_path(path: str, value: Any) -> None:
     assert found == value
     assert play.last_told("ann") == ("sheet.changed", {"path": path, "value": value})
     play.holds_its_laws()
+
+
+def test_who_sets_a_part_is_told_no_more_than_that_it_was_done() -> None:
+    assert character().ok("ann", "sheet.set", {"path": "attributes.story", "value": "x" * 10_000}) == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code"),
+    [
+        ("inventory.5.qty", 1, Code.NOT_FOUND),
+        ("inventory.3", {"name": "too far"}, Code.NOT_FOUND),
+        ("attributes.speed.walk", 30, Code.NOT_FOUND),
+        ("attributes.size.deeper", 1, Code.NOT_FOUND),
+        ("hp.max", 3, Code.LIMIT_EXCEEDED),
+        ("hp.current", 30, Code.LIMIT_EXCEEDED),
+    ],
+)
+def test_what_would_fit_another_sheet_is_no_bad_argument(path: str, value: Any, code: Code) -> None:
+    play = character(hp={"max": 12}, inventory=[{"name": "rope"}, {"name": "torch"}], attributes={"size": "small"})
+    before = play.rules.dump(play.state)
+    assert play.code("ann", "sheet.set", {"path": path, "value": value}) is code
+    assert play.rules.dump(play.state) == before
 
 
 def test_a_value_that_is_no_sheet_changes_nothing() -> None:
@@ -213,6 +236,53 @@ def test_before_it_was_made_there_is_no_character() -> None:
 )
 def test_each_bound_of_a_sheet_is_refused(sheet: Any, kind: str, args: Any) -> None:
     assert character(**sheet).code("gm", kind, args) is Code.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("part", "length", "member"),
+    [
+        ("inventory", ITEMS_MAX, {"name": "more"}),
+        ("conditions", CONDITIONS_MAX, {"name": "more"}),
+        ("notes", NOTES_MAX, {"text": "more"}),
+    ],
+)
+def test_no_path_leads_past_the_end_of_a_full_list(part: str, length: int, member: Any) -> None:
+    sheet: Any = {part: [{**member, next(iter(member)): f"m{n}"} for n in range(length)]}
+    play = character(**sheet)
+    assert play.code("ann", "sheet.set", {"path": f"{part}.{length}", "value": member}) is Code.LIMIT_EXCEEDED
+
+
+def test_attributes_stay_within_their_bounds_however_they_come_together() -> None:
+    play = character()
+    for name in ("a", "b", "c"):
+        play.ok("ann", "sheet.set", {"path": f"attributes.{name}", "value": "x" * 5_000})
+    assert play.code("ann", "sheet.set", {"path": "attributes.d", "value": "x" * 5_000}) is Code.LIMIT_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("item.add", {"name": "x" * 200}),
+        ("condition.add", {"name": "x" * 200}),
+        ("note.append", {"text": "x" * 2_000}),
+        ("sheet.set", {"path": "attributes.story", "value": "x" * 2_000}),
+    ],
+)
+def test_a_sheet_has_room_for_so_many_bytes_whatever_they_are(kind: str, args: Any) -> None:
+    play = character(notes=[{"text": "🐉" * 2_000}] * 16)
+    while isinstance(play.do("ann", "note.append", {"text": "x" * 50}), Accepted):
+        pass
+    assert play.code("ann", kind, args) is Code.LIMIT_EXCEEDED
+    assert len(msgpack.packb(play.sees("ann"))) <= SHEET_BYTES_MAX + 1_000
+
+
+def test_a_sheet_holds_so_many_values_however_small() -> None:
+    play = character()
+    bag = {"name": "bag", "attributes": {"cards": [[1] * 100] * 10}}
+    for at in range(3):
+        play.ok("ann", "sheet.set", {"path": f"inventory.{at}", "value": bag})
+    assert play.code("ann", "sheet.set", {"path": "inventory.3", "value": bag}) is Code.LIMIT_EXCEEDED
+    play.ok("ann", "item.add", {"name": "rope"})
 
 
 def test_a_sheet_that_is_too_large_is_not_stored() -> None:

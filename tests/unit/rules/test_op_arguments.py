@@ -88,10 +88,18 @@ BAD_CHARACTER_ARGS = [
     ("sheet.set", {"path": "level", "value": "high"}, "value"),
     ("sheet.set", {"path": "", "value": 1}, "path"),
     ("sheet.set", {"path": "nonsense", "value": 1}, "path"),
-    ("sheet.set", {"path": "inventory.5.qty", "value": 1}, "path"),
+    ("sheet.set", {"path": "inventory.first.qty", "value": 1}, "path"),
+    ("sheet.set", {"path": "inventory.0.god", "value": 1}, "path"),
+    ("sheet.set", {"path": "a.b.c.d.e.f.g.h.i", "value": 1}, "path"),
     ("sheet.set", {"path": "level.deeper", "value": 1}, "path"),
     ("sheet.set", {"path": "inventory", "value": [{"name": "rope", "qty": 0}]}, "value.0.qty"),
-    ("sheet.set", {"path": "hp.max", "value": 1}, "value"),
+    ("sheet.set", {"path": "hp", "value": {"current": 9, "max": 1}}, "value"),
+    ("sheet.set", {"path": "hp.max", "value": -1}, "value"),
+    ("sheet.set", {"path": "conditions.3", "value": {"rounds": 2}}, "value.name"),
+    ("sheet.set", {"path": "notes.0.text", "value": "x" * 2_001}, "value"),
+    ("sheet.set", {"path": "attributes", "value": 7}, "value"),
+    ("sheet.set", {"path": "attributes.a.b.c.d.e", "value": {"f": {"g": 1}}}, "value"),
+    ("sheet.set", {"path": "inventory.0.attributes", "value": []}, "value"),
 ]
 
 
