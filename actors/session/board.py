@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, Refused, public, refuse
-from actors.session.state import TOKENS_MAX, Board, Decider, Evolver, SessionState, Token, facts
+from actors.session.state import TOKENS_BYTES_MAX, TOKENS_MAX, Board, Decider, Evolver, SessionState, Token, facts
 from actors.visibility import Views, change
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
@@ -26,8 +26,6 @@ def _set_map(state: SessionState, request: Request[SetMap]) -> Decision:
 def _put(state: SessionState, request: Request[PutToken]) -> Decision:
     args, user = request.args, request.user
     known = state.board.tokens.get(args.id)
-    if known is None and len(state.board.tokens) >= TOKENS_MAX:
-        return refuse(Code.LIMIT_EXCEEDED, f"A map holds at most {TOKENS_MAX} tokens.", limit=TOKENS_MAX)
     if not request.leads:
         if known is not None and known.hidden:
             return refuse(Code.ALREADY_EXISTS, "That id is taken.", id=args.id)
@@ -48,6 +46,12 @@ def _put(state: SessionState, request: Request[PutToken]) -> Decision:
         hidden=args.hidden,
         by=known.by if known is not None else user,
     )
+    before = 0 if known is None else known.weight
+    if known is None and len(state.board.tokens) >= TOKENS_MAX:
+        return refuse(Code.LIMIT_EXCEEDED, f"A map holds at most {TOKENS_MAX} tokens.", limit=TOKENS_MAX)
+    if token.weight > before and state.tokens_bytes - before + token.weight > TOKENS_BYTES_MAX:
+        limit = TOKENS_BYTES_MAX
+        return refuse(Code.LIMIT_EXCEEDED, f"The tokens of a map hold at most {limit} bytes.", limit=limit)
     views = change(token_views(known) if known is not None else (), token_views(token), {"id": args.id, "gone": True})
     return Accepted((Draft("token.changed", views),), {})
 
@@ -108,7 +112,10 @@ def _evolve_map(state: SessionState, event: Event) -> None:
 
 def _evolve_put(state: SessionState, event: Event) -> None:
     data: dict[str, Any] = event.data
-    state.board.tokens[data["id"]] = Token(**data)
+    token = Token(**data)
+    known = state.board.tokens.get(token.id)
+    state.tokens_bytes += token.weight - (0 if known is None else known.weight)
+    state.board.tokens[token.id] = token
 
 
 def _evolve_move(state: SessionState, event: Event) -> None:
@@ -119,7 +126,9 @@ def _evolve_move(state: SessionState, event: Event) -> None:
 
 
 def _evolve_remove(state: SessionState, event: Event) -> None:
-    state.board.tokens.pop(cast(str, event.data["id"]), None)
+    token = state.board.tokens.pop(cast(str, event.data["id"]), None)
+    if token is not None:
+        state.tokens_bytes -= token.weight
 
 
 DECIDERS: dict[str, Decider] = {"map.set": _set_map, "token.put": _put, "token.move": _move, "token.remove": _remove}

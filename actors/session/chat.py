@@ -6,7 +6,7 @@ from typing import Any
 
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, refuse
-from actors.session.state import CHAT_WINDOW, ChatLine, Decider, Evolver, SessionState, trim_window
+from actors.session.state import CHAT_BYTES_MAX, CHAT_WINDOW, ChatLine, Decider, Evolver, SessionState, trim_window
 from actors.visibility import Views, whisper
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
@@ -29,7 +29,7 @@ def _said(state: SessionState, event: Event) -> None:
     data: dict[str, Any] = event.data
     line = ChatLine(event.by, event.at, data["text"], data["mode"], list(data.get("to", ())))
     state.chat.append(line)
-    trim_window(state.chat, CHAT_WINDOW)
+    state.chat_bytes = trim_window(state.chat, CHAT_WINDOW, state.chat_bytes + line.weight, CHAT_BYTES_MAX)
 
 
 def line_views(line: ChatLine) -> Views:

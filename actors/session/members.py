@@ -1,8 +1,9 @@
 """Who is at the table, in which role.
 
 A token brings a user to the table once; from then on the role is the table's to change, and wins over what a token says.
-A removed user stays out with every token made up to that second; a newer invitation lets them in again. A table that has
-a game master never loses the last one. Who joins is told with their role whether the table is paused.
+A removed user stays out with every token made up to that second; a newer invitation lets them in again. Their notes for named
+users go with them. A table that has a game master never loses the last one. Who joins is told with their role whether the
+table is paused.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, cast
 
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, Refused, public, refuse
+from actors.session.notes import left_behind
 from actors.session.state import MEMBERS_MAX, REMOVED_MAX, Decider, Evolver, Member, SessionState
 from undying.protocol.data import JsonObject
 from undying.protocol.effects import ChangeRole, Remove
@@ -58,7 +60,8 @@ def _remove(state: SessionState, request: Request[RemoveMember]) -> Decision:
         return _last_gm()
     if len(state.removed) >= REMOVED_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A table remembers at most {REMOVED_MAX} removed users.", limit=REMOVED_MAX)
-    return Accepted((public("member.removed", {"user": user}),), {}, (Remove("remove", user),))
+    events = (public("member.removed", {"user": user}), *left_behind(state, user))
+    return Accepted(events, {}, (Remove("remove", user),))
 
 
 def removed() -> Refused:

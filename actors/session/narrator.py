@@ -10,7 +10,16 @@ from typing import Any, Final, cast
 
 from actors.request import Request
 from actors.rules import Accepted, Command, Decision, Draft, refuse
-from actors.session.state import ASKS_PENDING_MAX, ASKS_WINDOW, Ask, Decider, Evolver, SessionState
+from actors.session.state import (
+    ASKS_BYTES_MAX,
+    ASKS_PENDING_BYTES_MAX,
+    ASKS_PENDING_MAX,
+    ASKS_WINDOW,
+    Ask,
+    Decider,
+    Evolver,
+    SessionState,
+)
 from actors.visibility import Views, audience_of
 from undying.protocol.character_ops import CONTEXT_LINES_MAX
 from undying.protocol.data import JsonObject
@@ -38,11 +47,14 @@ def _ask(state: SessionState, request: Request[AskAi]) -> Decision:
     if sum(ask.pending for ask in state.asks.values()) >= ASKS_PENDING_MAX:
         limit = ASKS_PENDING_MAX
         return refuse(Code.LIMIT_EXCEEDED, f"At most {limit} questions wait for an answer at a time.", limit=limit)
-    ask = request.context.new_id()
     visibility = args.visibility if isinstance(args.visibility, str) else list(args.visibility)
-    data = {"ask": ask, "prompt": args.prompt, "provider": args.provider, "visibility": visibility}
+    ask = Ask(request.context.new_id(), request.user, 0, args.prompt, args.provider, visibility, [])
+    if ask.weight + sum(other.weight for other in state.asks.values() if other.pending) > ASKS_PENDING_BYTES_MAX:
+        limit = ASKS_PENDING_BYTES_MAX
+        return refuse(Code.LIMIT_EXCEEDED, f"The questions that wait for an answer hold at most {limit} bytes.", limit=limit)
+    data = {"ask": ask.id, "prompt": args.prompt, "provider": args.provider, "visibility": visibility}
     view = View(audience_of(args.visibility, request.user), cast(JsonObject, data))
-    return Accepted((Draft("ai.asked", (view,)),), {"ask": ask})
+    return Accepted((Draft("ai.asked", (view,)),), {"ask": ask.id})
 
 
 def answered(state: SessionState, ask_id: str, reply: Replied) -> Decision:
@@ -103,9 +115,7 @@ def _evolve_asked(state: SessionState, event: Event) -> None:
     visibility = data["visibility"] if isinstance(data["visibility"], str) else list(data["visibility"])
     heard = [line.text[:CONTEXT_LINE_MAX] for line in state.chat if not line.to][-CONTEXT_LINES:]
     state.asks[data["ask"]] = Ask(data["ask"], event.by, event.at, data["prompt"], data["provider"], visibility, heard)
-    settled = [ask.id for ask in state.asks.values() if not ask.pending]
-    for ask_id in settled[: max(0, len(settled) - ASKS_WINDOW)]:
-        del state.asks[ask_id]
+    _trim(state)
 
 
 def _evolve_answered(state: SessionState, event: Event) -> None:
@@ -113,6 +123,7 @@ def _evolve_answered(state: SessionState, event: Event) -> None:
     ask = state.asks.get(data["ask"])
     if ask is not None:
         ask.text, ask.provider, ask.degraded, ask.context = data["text"], data["provider"], data["degraded"], []
+        _trim(state)
 
 
 def _evolve_failed(state: SessionState, event: Event) -> None:
@@ -120,6 +131,19 @@ def _evolve_failed(state: SessionState, event: Event) -> None:
     ask = state.asks.get(data["ask"])
     if ask is not None:
         ask.error, ask.context = dict(data["error"]), []
+        _trim(state)
+
+
+def _trim(state: SessionState) -> None:
+    """Drop the oldest settled questions beyond the bounds. One that waits for its answer stays."""
+    size = sum(ask.weight for ask in state.asks.values())
+    settled = [ask for ask in state.asks.values() if not ask.pending]
+    beyond = len(settled) - ASKS_WINDOW
+    for at, ask in enumerate(settled):
+        if at >= beyond and size <= ASKS_BYTES_MAX:
+            return
+        del state.asks[ask.id]
+        size -= ask.weight
 
 
 DECIDERS: dict[str, Decider] = {"ai.ask": _ask}

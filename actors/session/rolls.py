@@ -11,7 +11,7 @@ from typing import Any
 from actors.dice import BadDice, DiceBox, NoResult, TooMuch
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, Refused, refuse
-from actors.session.state import DICE_WINDOW, Decider, DiceRoll, Evolver, SessionState, trim_window
+from actors.session.state import DICE_BYTES_MAX, DICE_WINDOW, Decider, DiceRoll, Evolver, SessionState, trim_window
 from actors.visibility import Views, shown
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
@@ -65,7 +65,7 @@ def _rolled(state: SessionState, event: Event) -> None:
         data.get("character"),
     )
     state.dice.append(roll)
-    trim_window(state.dice, DICE_WINDOW)
+    state.dice_bytes = trim_window(state.dice, DICE_WINDOW, state.dice_bytes + roll.weight, DICE_BYTES_MAX)
 
 
 def roll_views(roll: DiceRoll) -> Views:

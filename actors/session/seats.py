@@ -5,6 +5,8 @@
                                       nobody can tell, or stored, but its seat is gone: saga.compensating
     saga.compensating --character.retire--> saga.ended, answer SAGA_COMPENSATED
 
+A table has room for so many seated characters, and knows more: those that were unseated. A player makes so many of their own.
+
 A creation stays in the state, and its command in the outbox, until the answer to it is in the journal too; so a table that
 dies half-way goes on from there. Saga events are for the table itself: no viewer gets them.
 """
@@ -15,15 +17,25 @@ from copy import deepcopy
 from typing import Any, Final, cast
 
 from actors.request import Request
-from actors.rules import Accepted, Command, Decision, Settlement, private, public, refuse
-from actors.session.state import CHARACTERS_MAX, CREATIONS_MAX, Creation, Decider, Evolver, Seat, SessionState
+from actors.rules import Accepted, Command, Decision, Refused, Settlement, private, public, refuse
+from actors.session.state import (
+    CHARACTERS_KNOWN_MAX,
+    CHARACTERS_MAX,
+    CHARACTERS_OWNER_MAX,
+    CREATIONS_MAX,
+    Creation,
+    Decider,
+    Evolver,
+    Seat,
+    SessionState,
+)
 from undying.protocol.data import JsonObject
 from undying.protocol.effects import CloseStream, OpenStream
 from undying.protocol.errors import Code, Failure
 from undying.protocol.events import NOBODY, Event
 from undying.protocol.ids import Kind, stream_name
 from undying.protocol.session_ops import CreateCharacter, Replied, SeatCharacter
-from undying.protocol.sheet import SheetData, sheet_data
+from undying.protocol.sheet import SheetData, excess, sheet_data
 
 STORE = "store-"
 RETIRE = "retire-"
@@ -41,14 +53,21 @@ def _create(state: SessionState, request: Request[CreateCharacter]) -> Decision:
         owner = request.user
     if owner is not None and owner not in state.members:
         return refuse(Code.NOT_FOUND, f"{owner} is not at this table.", user=owner)
-    if len(state.characters) + len(state.creations) >= CHARACTERS_MAX:
-        return refuse(Code.LIMIT_EXCEEDED, f"A table has at most {CHARACTERS_MAX} characters.", limit=CHARACTERS_MAX)
+    full = _no_room(state, len(state.creations))
+    if full is not None:
+        return Refused(full)
+    if not request.leads and _count_of(state, request.user) >= CHARACTERS_OWNER_MAX:
+        limit = CHARACTERS_OWNER_MAX
+        return refuse(Code.LIMIT_EXCEEDED, f"A player makes at most {limit} characters.", limit=limit)
+    sheet = sheet_data(args.sheet)
+    oversized = excess(sheet)
+    if oversized is not None:
+        return Refused(oversized)
     if len(state.creations) >= CREATIONS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"At most {CREATIONS_MAX} characters are made at a time.", limit=CREATIONS_MAX)
     character = request.context.new_id()
-    sheet = cast(JsonObject, sheet_data(args.sheet))
-    data: JsonObject = {"character": character, "owner": owner, "sheet": sheet, "user": request.user, "op": request.op.id}
-    return Accepted((private("saga.started", data, NOBODY),), None, later=True)
+    data = {"character": character, "owner": owner, "sheet": sheet, "user": request.user, "op": request.op.id}
+    return Accepted((private("saga.started", cast(JsonObject, data), NOBODY),), None, later=True)
 
 
 def stored(state: SessionState, character: str, reply: Replied) -> Decision:
@@ -79,9 +98,24 @@ def retired(state: SessionState, character: str) -> Decision:
 def _why_no_seat(state: SessionState, creation: Creation) -> Failure | None:
     if creation.owner is not None and creation.owner not in state.members:
         return Failure(Code.NOT_FOUND, "The owner left the table.", {"user": creation.owner})
-    if len(state.characters) >= CHARACTERS_MAX:
-        return Failure(Code.LIMIT_EXCEEDED, f"A table has at most {CHARACTERS_MAX} characters.", {"limit": CHARACTERS_MAX})
+    return _no_room(state, 0)
+
+
+def _no_room(state: SessionState, under_way: int) -> Failure | None:
+    """Return why no character can come to the table besides `under_way` others, None when one can."""
+    seated = sum(seat.seated for seat in state.characters.values())
+    if seated + under_way >= CHARACTERS_MAX:
+        limit = CHARACTERS_MAX
+        return Failure(Code.LIMIT_EXCEEDED, f"A table seats at most {limit} characters.", {"limit": limit})
+    if len(state.characters) + under_way >= CHARACTERS_KNOWN_MAX:
+        limit = CHARACTERS_KNOWN_MAX
+        return Failure(Code.LIMIT_EXCEEDED, f"A table knows at most {limit} characters.", {"limit": limit})
     return None
+
+
+def _count_of(state: SessionState, owner: str) -> int:
+    owners = [*(seat.owner for seat in state.characters.values()), *(each.owner for each in state.creations.values())]
+    return owners.count(owner)
 
 
 def _compensating(character: str, step: str, cause: JsonObject) -> Accepted:
@@ -107,6 +141,8 @@ def _seat(state: SessionState, request: Request[SeatCharacter]) -> Decision:
         return refuse(Code.NOT_FOUND, "There is no such character at this table.", character=character)
     if seat.seated:
         return Accepted((), {})
+    if sum(other.seated for other in state.characters.values()) >= CHARACTERS_MAX:
+        return refuse(Code.LIMIT_EXCEEDED, f"A table seats at most {CHARACTERS_MAX} characters.", limit=CHARACTERS_MAX)
     return Accepted((public("character.seated", _facts(character, seat.name, seat.owner)),), {}, (_open(character),))
 
 

@@ -1,4 +1,9 @@
-"""The state of a session, and its bounds. Only `evolve` changes it."""
+"""The state of a session, and its bounds. Only `evolve` changes it.
+
+Whatever fills up is bounded in number and in bytes: the `weight` of a thing is what it takes in a snapshot, at most. All
+bounds together keep a snapshot within `SNAPSHOT_BYTES_MAX`. Sums of weights are kept along, so that no op has to add them up; a
+state that is loaded adds them up anew.
+"""
 
 from __future__ import annotations
 
@@ -10,23 +15,40 @@ from actors.request import Request
 from actors.rules import Decision
 from undying.protocol.data import JsonObject
 from undying.protocol.events import Event
+from undying.protocol.fields import utf8_size
 from undying.protocol.ids import Role
 from undying.protocol.sheet import SheetData
 
+SNAPSHOT_BYTES_MAX: Final = 2 << 20
+"""Bytes of a snapshot as MessagePack; not a limit that is looked at, but what the others add up to."""
 CHAT_WINDOW: Final = 200
+CHAT_BYTES_MAX: Final = 256 << 10
 DICE_WINDOW: Final = 200
+DICE_BYTES_MAX: Final = 64 << 10
 ASKS_WINDOW: Final = 50
+ASKS_BYTES_MAX: Final = 128 << 10
+ASKS_PENDING_MAX: Final = 20
+ASKS_PENDING_BYTES_MAX: Final = 64 << 10
 MEMBERS_MAX: Final = 200
 REMOVED_MAX: Final = 2_000
 NOTES_MAX: Final = 500
-NOTE_TEXT_MAX: Final = 20_000
-NOTES_TEXT_MAX: Final = 1_000_000
-"""Characters in all notes of a table together."""
+NOTES_BYTES_MAX: Final = 1 << 20
+NOTES_AUTHOR_MAX: Final = 100
+"""Notes of one author who is no game master; so no player takes away the others' room."""
+NOTES_AUTHOR_BYTES_MAX: Final = 256 << 10
+NOTE_BYTES_MAX: Final = 40_000
 TOKENS_MAX: Final = 1_000
+TOKENS_BYTES_MAX: Final = 224 << 10
 CHARACTERS_MAX: Final = 100
+"""Seated characters of a table, those that are being made included."""
+CHARACTERS_KNOWN_MAX: Final = 250
+"""Characters of a table that are seated or were."""
+CHARACTERS_OWNER_MAX: Final = 20
+"""Characters of one owner, seated or not, that they make themselves; a game master may give them more."""
 CREATIONS_MAX: Final = 20
-ASKS_PENDING_MAX: Final = 20
 ROUND_MAX: Final = 1_000_000
+THING_BYTES: Final = 128
+"""Bytes of the names of a thing's fields, of its numbers and of what MessagePack puts around them, at most."""
 
 Status = Literal["", "active", "paused"]
 """Empty: the session was not created yet."""
@@ -50,6 +72,11 @@ class ChatLine:
     mode: str
     to: list[str]
 
+    @property
+    def weight(self) -> int:
+        """Return its bytes."""
+        return _weight(self.by, self.text, *self.to)
+
 
 @dataclass(slots=True)
 class DiceRoll:
@@ -63,6 +90,11 @@ class DiceRoll:
     mode: str
     label: str | None
     character: str | None
+
+    @property
+    def weight(self) -> int:
+        """Return its bytes."""
+        return _weight(self.by, self.expr, self.detail, self.label, self.character)
 
 
 @dataclass(slots=True)
@@ -97,6 +129,11 @@ class Note:
     visibility: str | list[str]
     author: str
 
+    @property
+    def weight(self) -> int:
+        """Return its bytes."""
+        return _weight(self.id, self.id, self.title, self.text, self.author, *_users(self.visibility))
+
 
 @dataclass(slots=True)
 class Token:
@@ -113,6 +150,11 @@ class Token:
     character: str | None
     hidden: bool
     by: str
+
+    @property
+    def weight(self) -> int:
+        """Return its bytes."""
+        return _weight(self.id, self.id, self.name, self.image, self.color, self.character, self.by)
 
 
 @dataclass(slots=True)
@@ -169,10 +211,19 @@ class Ask:
         """Tell whether no answer is there yet."""
         return self.text is None and self.error is None
 
+    @property
+    def weight(self) -> int:
+        """Return its bytes."""
+        error = 0 if self.error is None else 2 * THING_BYTES + utf8_size(str(self.error.get("message", "")))
+        return _weight(self.id, self.by, self.prompt, self.provider, self.text, *_users(self.visibility)) + error
+
 
 @dataclass(slots=True)
 class SessionState:
-    """All of a session. `removed` maps users to when they were removed, in seconds since 1970."""
+    """All of a session. `removed` maps users to when they were removed, in seconds since 1970.
+
+    The last fields are sums of weights, in bytes.
+    """
 
     id: str
     name: str = ""
@@ -187,6 +238,16 @@ class SessionState:
     characters: dict[str, Seat] = field(default_factory=dict)
     creations: dict[str, Creation] = field(default_factory=dict)
     asks: dict[str, Ask] = field(default_factory=dict)
+    chat_bytes: int = 0
+    dice_bytes: int = 0
+    notes_bytes: int = 0
+    tokens_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self.chat_bytes = sum(line.weight for line in self.chat)
+        self.dice_bytes = sum(roll.weight for roll in self.dice)
+        self.notes_bytes = sum(note.weight for note in self.notes.values())
+        self.tokens_bytes = sum(token.weight for token in self.board.tokens.values())
 
     def owns(self, user: str, character: str | None) -> bool:
         """Tell whether the character is one of this table that belongs to the user."""
@@ -203,7 +264,23 @@ def facts(thing: Turn | Token) -> JsonObject:
     return {name: getattr(thing, name) for name in thing.__slots__}
 
 
-def trim_window(window: list[Any], limit: int) -> None:
-    """Drop the oldest beyond the limit."""
-    if len(window) > limit:
-        del window[: len(window) - limit]
+def _users(visibility: str | list[str]) -> list[str]:
+    return [] if isinstance(visibility, str) else visibility
+
+
+def _weight(*texts: str | None) -> int:
+    """Return the bytes of a thing that has these texts; each has up to 3 bytes in front of it."""
+    return THING_BYTES + sum(3 + utf8_size(text) for text in texts if text is not None)
+
+
+def trim_window(window: list[ChatLine] | list[DiceRoll], limit: int, size: int, size_max: int) -> int:
+    """Drop the oldest until there are at most `limit`, of at most `size_max` bytes; `size` is what they have. Returns it after.
+
+    The newest stays, whatever its size.
+    """
+    gone = 0
+    while len(window) - gone > limit or (size > size_max and len(window) - gone > 1):
+        size -= window[gone].weight
+        gone += 1
+    del window[:gone]
+    return size

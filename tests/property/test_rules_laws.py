@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.provider import ProviderRules
-from actors.rules import Accepted
+from actors.rules import Accepted, Context, Op, Refused
 from actors.session import SessionState
 from tests.unit.rules.playing import Play, through_the_journal
 from tests.unit.rules.tables import ROLES, character, table
 from undying.protocol.effects import ChangeRole
+from undying.protocol.errors import Code
 from undying.protocol.events import Viewer, project
 from undying.protocol.ids import Role
+from undying.protocol.sheet import check_sheet
 
 USERS = st.sampled_from(sorted(ROLES))
 IDS = st.sampled_from(["a", "b", "c"])
@@ -33,10 +36,11 @@ def op(kind: str, optional: dict[str, st.SearchStrategy[Any]] | None = None, /, 
     return st.tuples(USERS, st.just(kind), st.fixed_dictionaries(args, optional=optional or {}))
 
 
+ROLLS = st.sampled_from(["2d6", "2d6", "2d6", "3/(1d2-1)", "300d2e2", "1d6+", "501d6"])
 ENTRY = st.fixed_dictionaries({"id": IDS, "name": TEXTS, "value": NUMBERS}, optional={"hidden": st.booleans()})
 SESSION_OPS = st.one_of(
     op("chat.say", {"to": SOME_USERS}, text=TEXTS),
-    op("dice.roll", {"label": TEXTS}, expr=st.just("2d6"), mode=st.sampled_from(["public", "gm", "blind", "self"])),
+    op("dice.roll", {"label": TEXTS}, expr=ROLLS, mode=st.sampled_from(["public", "gm", "blind", "self"])),
     op("combat.start"),
     op("combat.end"),
     op("initiative.set", entries=st.lists(ENTRY, max_size=3, unique_by=lambda entry: entry["id"])),
@@ -218,7 +222,12 @@ def test_in_a_round_everybody_who_is_there_all_along_acts_once(values: list[int]
         assert change in ("next", "remove") or combat.current == had
 
 
-PATHS = st.sampled_from(["name", "level", "hp", "hp.max", "abilities.str", "inventory.0", "attributes.a.b", "notes", "", "x.y"])
+PLACES = st.sampled_from(
+    ["name", "level", "hp", "hp.max", "hp.current", "abilities.str", "notes", "notes.0.text", "level.x", "."]
+)
+INNER_PLACES = st.sampled_from(["inventory.0", "inventory.1.qty", "inventory.0.attributes.b", "conditions.0.god"])
+FREE_PLACES = st.sampled_from(["attributes.a", "attributes.a.b", "attributes.a.0", "x.y"])
+PATHS = st.one_of(PLACES, INNER_PLACES, FREE_PLACES)
 CHARACTER_OPS = st.one_of(
     op("hp.change", {"reason": TEXTS}, delta=st.integers(-30, 30)),
     op("hp.set", {"temp": st.integers(0, 9), "max": st.integers(0, 30)}, value=st.integers(0, 30)),
@@ -229,6 +238,7 @@ CHARACTER_OPS = st.one_of(
     op("condition.remove", name=IDS),
     op("note.append", text=TEXTS),
     op("sheet.set", path=PATHS, value=ANY_DATA),
+    op("sheet.set", path=PATHS, value=st.integers(0, 40)),
     op("sheet.set", path=st.just("hp"), value=st.fixed_dictionaries({"max": st.integers(0, 9)})),
     op("sheet.set", path=st.just("attributes"), value=st.dictionaries(IDS, ANY_DATA, max_size=3)),
     op("sheet.set", path=st.just("inventory"), value=st.lists(st.fixed_dictionaries({"name": IDS}), max_size=3)),
@@ -241,9 +251,28 @@ def test_a_character_is_what_its_journal_says(ops: list[tuple[str, str, Any]], o
     play = character(owner, hp={"max": 20})
     for user, kind, args in ops:
         play.do(user, kind, args)
-        hp = play.state.sheet["hp"]
-        assert 0 <= hp["current"] <= (hp["max"] or hp["current"])
+        assert check_sheet(play.state.sheet) == play.state.sheet
     play.holds_its_laws()
+
+
+def refusal_of(play: Play[Any], kind: str, args: Any, seed: int) -> Code | None:
+    asked = Op("again", kind, args, "gm", Role.GM)
+    decision = play.rules.decide(play.state, asked, Context(play.now_ms, random.Random(seed)))
+    return decision.failure.code if isinstance(decision, Refused) else None
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(SESSION_OPS, CHARACTER_OPS), max_size=30), st.integers(0, 2**32))
+def test_bad_arguments_are_bad_whatever_the_state_the_dice_and_the_time(ops: list[tuple[str, str, Any]], seed: int) -> None:
+    played: list[Play[Any]] = [table(seed), character("ann", hp={"max": 20})]
+    fresh: list[Play[Any]] = [table(), character("ann", inventory=[{"name": "a"}])]
+    for user, kind, args in ops:
+        if kind == "reply":
+            continue
+        for play, other in zip(played, fresh, strict=True):
+            decision = play.do(user, kind, args)
+            if isinstance(decision, Refused) and decision.failure.code is Code.BAD_ARGS:
+                assert refusal_of(other, kind, args, seed + 1) is Code.BAD_ARGS
 
 
 @settings(max_examples=200, deadline=None)

@@ -5,7 +5,8 @@ not change, so a state that somebody holds on to stays what it was. It follows t
 version does not know change nothing, and neither does an event that lacks what its kind should carry: a client shows a
 little less rather than fail.
 
-Windows are bounded as the server's are: the last `WINDOW` chat lines and rolls.
+Windows are bounded as the server's are, to the last `WINDOW` chat lines and rolls. The server bounds bytes too: of very long
+lines a snapshot holds fewer.
 """
 
 from __future__ import annotations

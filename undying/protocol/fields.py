@@ -1,7 +1,8 @@
 """The kinds of value that op arguments are made of, each with its bounds.
 
 Strict where a client could mean something else than it says: "7" is no number and true is no 1. Texts must survive both
-encodings (no lone surrogates), numbers must be the same in every language (finite, whole ones within 2**53).
+encodings (no lone surrogates), numbers must be the same in every language (finite, whole ones within 2**53). Lengths are
+bounded in characters, which people count, and where many things come together in bytes of UTF-8, which they cost.
 Messages never repeat what was sent; they say what would have been right.
 """
 
@@ -18,6 +19,9 @@ from undying.protocol.ids import ID_PATTERN, Role, is_id, parse_role
 TEXT_MAX: Final = 10_000
 """Characters of a chat line or a note; recorded turns of real tables reach a few thousand."""
 NAME_MAX: Final = 200
+NAME_BYTES_MAX: Final = 400
+"""Bytes of a name or a label: 200 Latin, Greek or Cyrillic letters, 133 Chinese ones, 100 emoji."""
+ADDRESS_MAX: Final = 2_000
 WHOLE_MAX: Final = 2**53
 """Whole numbers beyond this are not the same number in JavaScript."""
 COORDINATE_MAX: Final = 1_000_000
@@ -43,10 +47,24 @@ def encodable(text: str) -> str:
     return text
 
 
+def utf8_size(text: str) -> int:
+    """Return the bytes of a text that UTF-8 can carry."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
 def _said(text: str) -> str:
     if not text or text.isspace():
         raise ValueError("is empty")
     return encodable(text)
+
+
+def _within_bytes(limit: int) -> AfterValidator:
+    def check(text: str) -> str:
+        if utf8_size(encodable(text)) > limit:
+            raise ValueError(f"should have at most {limit} bytes")
+        return text
+
+    return AfterValidator(check)
 
 
 def _number(value: object) -> int | float:
@@ -138,9 +156,9 @@ def _free_map(value: object) -> JsonObject:
 Id: TypeAlias = Annotated[str, Field(pattern=ID_PATTERN, max_length=64)]
 Text: TypeAlias = Annotated[str, Field(max_length=TEXT_MAX), AfterValidator(encodable)]
 Said: TypeAlias = Annotated[str, Field(max_length=TEXT_MAX), AfterValidator(_said)]
-Name: TypeAlias = Annotated[str, Field(max_length=NAME_MAX), AfterValidator(_said)]
-Label: TypeAlias = Annotated[str, Field(max_length=NAME_MAX), AfterValidator(encodable)]
-Address: TypeAlias = Annotated[str, Field(max_length=2_000), AfterValidator(encodable)]
+Name: TypeAlias = Annotated[str, Field(max_length=NAME_MAX), AfterValidator(_said), _within_bytes(NAME_BYTES_MAX)]
+Label: TypeAlias = Annotated[str, Field(max_length=NAME_MAX), _within_bytes(NAME_BYTES_MAX)]
+Address: TypeAlias = Annotated[str, Field(max_length=ADDRESS_MAX), _within_bytes(ADDRESS_MAX)]
 Whole: TypeAlias = Annotated[int, Field(ge=-WHOLE_MAX, le=WHOLE_MAX)]
 Number: TypeAlias = Annotated[int | float, PlainValidator(_number)]
 RoleWord: TypeAlias = Annotated[Role, PlainValidator(_role)]

@@ -17,6 +17,8 @@ from undying.protocol.ids import Role
 
 S = TypeVar("S")
 NOTHING: Any = object()
+RESULT_BYTES_MAX = 4_096
+"""Bytes of an answer as MessagePack: hundreds are remembered for each user."""
 
 
 def through_the_journal(data: Any) -> Any:
@@ -34,6 +36,7 @@ class Play(Generic[S]):
     seed: int = 0
     now_ms: int = 1_000_000_000_000
     entries: list[JsonObject] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
     settled: list[Settlement] = field(default_factory=list)
 
@@ -54,6 +57,11 @@ class Play(Generic[S]):
         assert self.rules.dump(self.state) == before, "decide changed the state"
         if isinstance(decision, Accepted):
             self._accept(op, decision)
+            _is_small(decision.result)
+            for settlement in decision.settles:
+                _is_small(settlement.failure.to_wire() if settlement.failure else settlement.result)
+        else:
+            _is_small(decision.failure.to_wire())
         return decision
 
     def _accept(self, op: Op, decision: Accepted) -> None:
@@ -64,6 +72,7 @@ class Play(Generic[S]):
             assert through_the_journal(event.to_entry()) == written, "evolve changed the event"
             self.rules.evolve(self.rebuilt, Event.from_entry(written))
             self.entries.append(written)
+            self.events.append(event)
         self.effects.extend(decision.effects)
         self.settled.extend(decision.settles)
 
@@ -108,8 +117,13 @@ class Play(Generic[S]):
         return self.do(f"@{command.to}", "@replied", {"key": key, **outcome})
 
     def holds_its_laws(self) -> None:
-        """Check that the state is its own dump loaded again, and what the journal alone leads to."""
+        """Check that the state is its own dump loaded again, and what the journal alone leads to, which stays what it was."""
         dumped = self.rules.dump(self.state)
         assert self.rules.load(through_the_journal(dumped)) == self.state
         assert self.rules.load(dumped) == self.state
         assert self.rebuilt == self.state
+        assert [through_the_journal(event.to_entry()) for event in self.events] == self.entries
+
+
+def _is_small(answer: JsonObject | None) -> None:
+    assert len(msgpack.packb(answer)) <= RESULT_BYTES_MAX, "an answer is remembered and has to be small"

@@ -13,7 +13,7 @@ from actors.session.state import (
     CHARACTERS_MAX,
     CHAT_WINDOW,
     CREATIONS_MAX,
-    NOTE_TEXT_MAX,
+    NOTE_BYTES_MAX,
     TOKENS_MAX,
 )
 from tests.unit.rules.playing import Play
@@ -319,7 +319,8 @@ def test_each_bound_of_a_table_is_refused_with_its_limit() -> None:
     assert (refused.code, refused.context) == (Code.LIMIT_EXCEEDED, {"limit": TOKENS_MAX})
     play.ok("gm", "token.put", {"id": "t0", "x": 5, "y": 5})
     play.ok("ann", "note.put", {"id": "n", "text": "x" * 10_000})
-    play.ok("ann", "note.append", {"id": "n", "text": "x" * (NOTE_TEXT_MAX - 10_000)})
+    for _ in range(NOTE_BYTES_MAX // 10_000 - 1):
+        play.ok("ann", "note.append", {"id": "n", "text": "x" * 10_000})
     assert play.code("ann", "note.append", {"id": "n", "text": "x"}) is Code.LIMIT_EXCEEDED
 
 
@@ -332,9 +333,11 @@ def _token_event(number: int) -> Any:
 def test_characters_under_way_count_towards_the_bounds() -> None:
     play = table()
     for _ in range(CREATIONS_MAX):
-        play.ok("ann", "character.create", {"sheet": {"name": "K"}})
+        play.ok("gm", "character.create", {"sheet": {"name": "K"}})
     assert play.code("ann", "character.create", {"sheet": {"name": "K"}}) is Code.LIMIT_EXCEEDED
     full = table()
-    for _ in range(CHARACTERS_MAX):
-        seat(full, "ann", "K")
+    seated = [seat(full, "gm", "K") for _ in range(CHARACTERS_MAX)]
     assert full.code("ann", "character.create", {"sheet": {"name": "K"}}) is Code.LIMIT_EXCEEDED
+    full.ok("gm", "character.unseat", {"character": seated[0]})
+    seat(full, "ann", "K")
+    assert full.code("gm", "character.seat", {"character": seated[0]}) is Code.LIMIT_EXCEEDED
