@@ -54,7 +54,7 @@ class UndyingProcess:
     """What runs in every Ray actor of ours."""
 
     def __init__(self, wiring: str, preload: Sequence[str], namespace: str, name: str, program: Program | None) -> None:
-        for module in preload:
+        for module in () if program else preload:
             importlib.import_module(module)
         collect_rarely()
         runtime = RayRuntime(wiring, preload, namespace=namespace)
@@ -199,8 +199,8 @@ class RayRef:
 class RayRuntime:
     """The runtime port over the Ray cluster that this process is connected to.
 
-    `wiring` names a Wiring table as `package.module:ATTRIBUTE`; `preload` the modules that every process imports before it
-    counts as up, so that a spare is fast to take. Both must be importable where the actors run.
+    `wiring` names a Wiring table as `package.module:ATTRIBUTE`; `preload` the modules that an empty process imports before
+    it counts as up, so that a spare is fast to take. Both must be importable where the actors run.
     """
 
     def __init__(self, wiring: str, preload: Sequence[str] = (), *, namespace: str = "undying") -> None:

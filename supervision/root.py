@@ -23,6 +23,9 @@ from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 from undying.resilience.tasks import vital
 
+NAME: Final = "root"
+"""Name of the root process, and of its program in the wiring."""
+
 SUPERVISORS: Final[Mapping[str, str]] = {
     "supervisor:hosts": "hosts",
     "supervisor:sessions": "sessions",

@@ -15,7 +15,7 @@ from redis import Redis
 
 from persistence.redis_format import secret_key
 from tests.integration.serving import Server, Table
-from undying.cli.wiring import SECRET
+from undying.cli.wiring.gateway import SECRET
 
 WHISPER, PLOT, LURKER, DIARY, HOARD, OMEN = (f"{word}-7f3a" for word in ("whisper", "plot", "lurker", "diary", "hoard", "omen"))
 FOR_GMS: Final = (PLOT, LURKER, DIARY, OMEN)

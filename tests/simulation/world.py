@@ -29,7 +29,7 @@ from supervision.placement import Budget
 from supervision.root import RootSupervisor, supervisor_specs
 from tests.simulation.network import Network
 from tests.simulation.weather import FaultyStore, Weather, now_ms
-from undying.cli.wiring import HostRefs, RootOverview, StoredDirectory
+from undying.cli.wiring.gateway import HostRefs, RootOverview, StoredDirectory
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
 from undying.protocol.ids import Kind, Role

@@ -33,6 +33,9 @@ from undying.protocol.errors import Code, error
 WIRING: Final = "undying.cli.wiring:WIRING"
 """The composition root: all programs of a server by name."""
 
+SPARES_PRELOAD: Final = ("undying.cli.wiring.host", "undying.cli.wiring.gateway")
+"""What a process that waits for a program imports meanwhile, so that it is a host or a gateway at once."""
+
 RAY_PATH_BYTES_MAX: Final = 40
 """Ray adds some 60 bytes to this for its sockets, whose names the kernel bounds at 107."""
 
@@ -90,7 +93,7 @@ async def _runtime(wiring: str, directory: DataDir, settings: ServeSettings) -> 
         cluster = RayCluster.start(
             ClusterSettings(
                 wiring=wiring,
-                preload=(wiring.partition(":")[0],),
+                preload=SPARES_PRELOAD,
                 address=settings.ray_address,
                 directory=files / RAY_FILES,
                 namespace=f"undying-{directory.server_id()}",

@@ -19,13 +19,11 @@ import structlog
 
 from actors.runtime import Program, Ref, Runtime, RuntimeFault
 from supervision.heartbeat import Heartbeat, until_gone
+from supervision.root import NAME as ROOT
 from undying.cli import children, port
 from undying.cli.datadir import DataDir
 from undying.cli.settings import ServeSettings
 from undying.protocol.errors import Code, UndyingError, error
-
-ROOT: Final = "root"
-"""Name of the root process, and of its program in the wiring."""
 
 SPAWN_S: Final = 180.0
 """Seconds within which the root has started."""

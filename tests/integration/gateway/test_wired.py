@@ -12,8 +12,8 @@ from gateway.hub import Hub
 from persistence.memory import MemoryDatabase, MemoryStore
 from persistence.store import Store
 from tests.integration.gateway.serving import http
-from undying.cli import wiring
 from undying.cli.settings import ServeSettings
+from undying.cli.wiring import gateway as wiring
 from undying.protocol.ids import Role
 
 
@@ -21,7 +21,7 @@ async def test_ops_over_http_and_over_sockets_are_paid_from_one_purse(monkeypatc
     async def store(_: ServeSettings) -> Store:
         return MemoryStore(MemoryDatabase())
 
-    monkeypatch.setattr(wiring, "_store", store)
+    monkeypatch.setattr(wiring, "open_store", store)
     monkeypatch.setattr("undying.cli.logs.configure", lambda _: None)
     settings = ServeSettings(port=0, rate_limit=1, admin_token="admin").to_plain()
     gateway = await wiring.build_gateway({**settings, "id": "gateway:1"}, Inside("p", "n", LocalRuntime({})))

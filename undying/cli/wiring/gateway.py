@@ -1,24 +1,14 @@
-"""The composition root: every program of a server by name, built from the server's settings.
-
-The only module that knows all layers. A process looks its program up here, by the import string that the runtime carries.
-"""
+"""The program `gateway`, and its ports filled: where hosts are, the list of tables, the view of the tree."""
 
 from __future__ import annotations
 
 import random
 import time
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import msgpack
-import structlog
 
-from actors.character import CharacterRules
-from actors.host import Host, HostSettings
-from actors.peers import LocatedPeers
-from actors.provider import ProviderRules
-from actors.rules import Rules
-from actors.runtime import Inside, Ref, RuntimeFault, Wiring
-from actors.session import SessionRules
+from actors.runtime import Inside, Ref, RuntimeFault
 from gateway.app import Api, AppSettings
 from gateway.auth import AdminAuth, Tokens
 from gateway.hub import Hub, HubSettings
@@ -27,61 +17,25 @@ from gateway.ports import HostGone, HostPort
 from gateway.program import Gateway, GatewaySettings
 from gateway.sockets import SocketSettings
 from gateway.tables import HubTables
-from persistence.migrations import Upcasters
-from persistence.redis_store import RedisStore
 from persistence.store import Store, StoreUnavailable
-from supervision.entities import EntitySettings, EntitySupervisor
-from supervision.gateways import GatewaysSettings, GatewaysSupervisor
-from supervision.heartbeat import Heartbeat
-from supervision.hosts import HostsSettings, HostsSupervisor
 from supervision.locator import Locator
-from supervision.placement import Budget
 from supervision.reach import Reach
-from supervision.root import RootSupervisor, supervisor_specs
-from undying.cli import logs
-from undying.cli.settings import ServeSettings
+from supervision.root import NAME as ROOT
+from undying.cli.wiring.environment import now_ms, open_store, read_settings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind
 
-RULES: Final[dict[Kind, Rules[Any]]] = {
-    Kind.SESSION: SessionRules(),
-    Kind.CHARACTER: CharacterRules(),
-    Kind.PROVIDER: ProviderRules(),
-}
-UPCASTERS: Final = Upcasters()
 SECRET: Final = "tokens"
 RATE_BURST_FACTOR: Final = 2
-ROOT: Final = "root"
-
-
-def now_ms() -> int:
-    """Return the time in ms since 1970."""
-    return time.time_ns() // 1_000_000
-
-
-async def build_host(settings: JsonObject, inside: Inside) -> Host:
-    """Build the program `host`. Raises UndyingError DATABASE_UNAVAILABLE."""
-    serve = _settings(settings, inside)
-    rng = random.Random()
-    locator = Locator(inside.runtime, rng, near=inside.name)
-    return Host(
-        store=await _store(serve),
-        rules=RULES,
-        upcasters=UPCASTERS,
-        peers=lambda host: LocatedPeers(host, locator),
-        settings=HostSettings(serve.checkpoint_events, serve.checkpoint_s),
-        now_ms=now_ms,
-        rng=rng,
-    )
 
 
 async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
     """Build the program `gateway`. Raises UndyingError DATABASE_UNAVAILABLE."""
     gateway_id = str(settings["id"])
-    serve = _settings({key: value for key, value in settings.items() if key != "id"}, inside)
+    serve = read_settings({key: value for key, value in settings.items() if key != "id"}, inside)
     rng = random.Random()
-    store = await _store(serve)
+    store = await open_store(serve)
     tokens = Tokens(await store.secret(SECRET, random.SystemRandom().randbytes(32)), time.time)
     metrics = Metrics()
     hub_settings = HubSettings(node=inside.node, rate_per_s=serve.rate_limit, rate_burst=serve.rate_limit * RATE_BURST_FACTOR)
@@ -108,70 +62,6 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
 
     where = GatewaySettings(host=serve.host, port=serve.port, sockets=SocketSettings(frame_max=hub_settings.frame_bytes_max))
     return Gateway(where, hub.accept, api.app(), metrics, rng, opening, closing)
-
-
-def build_root(settings: JsonObject, inside: Inside) -> RootSupervisor:
-    """Build the program `root`: the same settings for every supervisor."""
-    serve = _settings(settings, inside)
-    programs = ("hosts", "sessions", "characters", "providers", "gateways")
-    specs = supervisor_specs({program: serve.to_plain() for program in programs}, heartbeat=_heartbeat(serve))
-    return RootSupervisor(specs, inside, random.Random(), time.monotonic)
-
-
-def build_hosts(settings: JsonObject, inside: Inside) -> HostsSupervisor:
-    """Build the program `hosts`."""
-    serve = _settings(settings, inside)
-    budget = Budget(hosts_per_node=serve.actors_per_node, entities_per_host_max=ENTITIES_PER_HOST_MAX)
-    return HostsSupervisor(HostsSettings(serve.spares, budget, settings, heartbeat=_heartbeat(serve)), inside, random.Random())
-
-
-def build_gateways(settings: JsonObject, inside: Inside) -> GatewaysSupervisor:
-    """Build the program `gateways`."""
-    serve = _settings(settings, inside)
-    gateways = GatewaysSettings(serve.gateways, settings, heartbeat=_heartbeat(serve))
-    return GatewaysSupervisor(gateways, inside, random.Random(), time.monotonic)
-
-
-def _entities(kind: Kind) -> Any:
-    def build(settings: JsonObject, inside: Inside) -> EntitySupervisor:
-        _settings(settings, inside)
-        return EntitySupervisor(kind, EntitySettings(), inside, random.Random(), time.monotonic)
-
-    return build
-
-
-ENTITIES_PER_HOST_MAX: Final = 20_000
-"""Entities that one shared host takes: their cost there is their state, not a process."""
-
-WIRING: Final[Wiring] = {
-    "root": build_root,
-    "hosts": build_hosts,
-    "gateways": build_gateways,
-    "sessions": _entities(Kind.SESSION),
-    "characters": _entities(Kind.CHARACTER),
-    "providers": _entities(Kind.PROVIDER),
-    "host": build_host,
-    "gateway": build_gateway,
-}
-
-
-def _settings(settings: JsonObject, inside: Inside) -> ServeSettings:
-    serve = ServeSettings.from_plain(settings)
-    logs.configure(serve.log_level)
-    structlog.contextvars.bind_contextvars(process=inside.name)
-    return serve
-
-
-def _heartbeat(serve: ServeSettings) -> Heartbeat:
-    return Heartbeat(every_s=serve.hang_s / 5, silent_s=serve.hang_s)
-
-
-async def _store(serve: ServeSettings) -> Store:
-    assert serve.redis_url is not None
-    try:
-        return await RedisStore.open(serve.redis_url, durability=serve.durability)
-    except StoreUnavailable as problem:
-        raise error(Code.DATABASE_UNAVAILABLE, str(problem)) from problem
 
 
 class HostRefs:

@@ -1,0 +1,68 @@
+"""The programs of the tree: the root and its supervisors."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Final
+
+from actors.runtime import Inside
+from supervision.entities import EntitySettings, EntitySupervisor
+from supervision.gateways import GatewaysSettings, GatewaysSupervisor
+from supervision.heartbeat import Heartbeat
+from supervision.hosts import HostsSettings, HostsSupervisor
+from supervision.placement import Budget
+from supervision.root import RootSupervisor, supervisor_specs
+from undying.cli.settings import ServeSettings
+from undying.cli.wiring.environment import read_settings
+from undying.protocol.data import JsonObject
+from undying.protocol.ids import Kind
+
+ENTITIES_PER_HOST_MAX: Final = 20_000
+"""Entities that one shared host takes: their cost there is their state, not a process."""
+
+
+def build_root(settings: JsonObject, inside: Inside) -> RootSupervisor:
+    """Build the program `root`: the same settings for every supervisor."""
+    serve = read_settings(settings, inside)
+    programs = ("hosts", "sessions", "characters", "providers", "gateways")
+    specs = supervisor_specs({program: serve.to_plain() for program in programs}, heartbeat=_heartbeat(serve))
+    return RootSupervisor(specs, inside, random.Random(), time.monotonic)
+
+
+def build_hosts(settings: JsonObject, inside: Inside) -> HostsSupervisor:
+    """Build the program `hosts`."""
+    serve = read_settings(settings, inside)
+    budget = Budget(hosts_per_node=serve.actors_per_node, entities_per_host_max=ENTITIES_PER_HOST_MAX)
+    return HostsSupervisor(HostsSettings(serve.spares, budget, settings, heartbeat=_heartbeat(serve)), inside, random.Random())
+
+
+def build_gateways(settings: JsonObject, inside: Inside) -> GatewaysSupervisor:
+    """Build the program `gateways`."""
+    serve = read_settings(settings, inside)
+    gateways = GatewaysSettings(serve.gateways, settings, heartbeat=_heartbeat(serve))
+    return GatewaysSupervisor(gateways, inside, random.Random(), time.monotonic)
+
+
+def build_sessions(settings: JsonObject, inside: Inside) -> EntitySupervisor:
+    """Build the program `sessions`."""
+    return _entities(Kind.SESSION, settings, inside)
+
+
+def build_characters(settings: JsonObject, inside: Inside) -> EntitySupervisor:
+    """Build the program `characters`."""
+    return _entities(Kind.CHARACTER, settings, inside)
+
+
+def build_providers(settings: JsonObject, inside: Inside) -> EntitySupervisor:
+    """Build the program `providers`."""
+    return _entities(Kind.PROVIDER, settings, inside)
+
+
+def _entities(kind: Kind, settings: JsonObject, inside: Inside) -> EntitySupervisor:
+    read_settings(settings, inside)
+    return EntitySupervisor(kind, EntitySettings(), inside, random.Random(), time.monotonic)
+
+
+def _heartbeat(serve: ServeSettings) -> Heartbeat:
+    return Heartbeat(every_s=serve.hang_s / 5, silent_s=serve.hang_s)
