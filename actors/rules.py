@@ -11,7 +11,7 @@ Laws, each with a property test over all kinds:
 - `load(dump(state)) == state`, and both agree under every further event.
 - `decide` leaves the state as it was, whatever the op. A refused op leaves nothing behind.
 - For any accepted decision, `evolve` over its events never raises.
-- `BAD_ARGS` depends on the op alone, for it is not remembered. Refusals that the state or chance has a part in have other codes.
+- `BAD_ARGS` depends on the op alone, for it is not remembered. A refusal that state or chance has a part in has another code.
 - An answer, a result or a failure, is at most 4 KiB as MessagePack: hundreds are remembered for each user.
 - `project` of a state never holds what no event told that viewer (the visibility law, see `actors.visibility`).
 """
