@@ -44,7 +44,8 @@ async def server(tmp_path: Path) -> AsyncIterator[EmbeddedStore]:
 async def write(url: str, seqs: range) -> None:
     store = await RedisStore.open(url)
     for seq in seqs:
-        assert await store.append([Append(TABLE, Entry(Position(1, seq), seq, True, b"x" * 100))]) == [None]
+        follows = NOWHERE if seq == 0 else Position(1, seq - 1)
+        assert await store.append([Append(TABLE, Entry(Position(1, seq), seq, True, b"x" * 100), follows)]) == [None]
     await store.close()
 
 
