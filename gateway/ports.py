@@ -3,7 +3,8 @@
 One socket, one peer: the edge makes a `Socket` when a handshake succeeded and hands it to `Accept`, which returns the
 `Peer` that hears what the client says. Calls go one way at a time:
 
-- The edge calls `receive` for each message, in order, and `lost` exactly once, after which it calls nothing more.
+- The edge calls `receive` for each message, in order, and `lost` exactly once, after which it calls nothing more. Between
+  `pause` and `resume` it calls no `receive`.
 - `lost` never comes from inside a `Socket` method, so a hub may send to many sockets in a loop.
 - `Socket` methods never raise and never block; on a socket that is closing or gone they do nothing.
 """
@@ -39,7 +40,15 @@ class Socket(Protocol):
         ...
 
     def send(self, out: Encoded) -> None:
-        """Write a frame; what is sent in one turn of the loop leaves together. Too much unread ends with 4303."""
+        """Write a frame; what is sent in one turn of the loop leaves together. Reading none of it ends with 4303."""
+        ...
+
+    def pause(self) -> None:
+        """Take nothing more from the client until `resume`; what it sends meanwhile waits with its kernel and ours."""
+        ...
+
+    def resume(self) -> None:
+        """Go on with what the client sent, from the next turn of the loop on."""
         ...
 
     def close(self, code: int, reason: str) -> None:

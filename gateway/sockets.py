@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from gateway.encoded import encode
 from gateway.metrics import Metrics
@@ -11,13 +12,31 @@ from gateway.ports import Accept, Socket
 from undying.protocol.closes import Close
 from undying.protocol.errors import Code, Failure
 
+FRAMES_PER_OP: Final = 20
+FRAMES_PER_S_MIN: Final = 300
+
+
+def frames_per_s(ops_per_s: int) -> int:
+    """Return how many frames a client may send that may send so many ops: heartbeats, signs of typing and pings besides.
+
+    0 ops: no limit, and so none for frames.
+    """
+    return max(FRAMES_PER_OP * ops_per_s, FRAMES_PER_S_MIN) if ops_per_s else 0
+
 
 @dataclass(frozen=True, slots=True)
 class SocketSettings:
-    """Bounds of every socket: sizes in bytes, times in seconds. `origins` empty: any web page may connect."""
+    """Bounds of every socket: sizes in bytes, times in seconds. `origins` empty: any web page may connect.
+
+    `outbox_cap` is about twice the largest table that rules allow, all its streams in one welcome. `frames_per_s` counts
+    all frames of a client, pings too; 0: no limit.
+    """
 
     frame_max: int = 64 * 1024
+    frames_per_s: int = 0
     outbox_max: int = 1024 * 1024
+    outbox_cap: int = 64 * 1024 * 1024
+    stall_s: float = 5.0
     connections_max: int = 10_000
     close_s: float = 2.0
     origins: tuple[str, ...] = ()

@@ -7,28 +7,30 @@ The bytes are understood by websockets' sans-I/O `ServerProtocol`; this class mo
 What incoming bytes are for is one attribute, `_take`, replaced at each step, and no step leads back. So after an error,
 or after we said goodbye, nothing of what the client sends is looked at any more.
 
-Bounds, and what happens at them: a message, its fragments joined, of `frame_max` bytes → 1009; `outbox_max` bytes that
-the client did not read → 4303; `close_s` seconds for goodbye → the connection is cut; `connections_max` clients → 503.
+Bounds, and what happens at them: a message, its fragments joined, of `frame_max` bytes → 1009; more frames than anybody
+needs (`gateway/inbox.py`) → 4108; a client that does not read (`gateway/outbox.py`) → 4303; `close_s` seconds for goodbye
+→ the connection is cut; `connections_max` clients → 503.
 
-Sends of one loop turn leave in one write. An `Encoded` frame is written as it is.
+An `Encoded` frame is written as it is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 import structlog
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 
 from gateway.encoded import Encoded
 from gateway.handshake import answer, new_protocol
+from gateway.inbox import Inbox
+from gateway.outbox import Outbox
 from gateway.ports import PacedPeer, Peer
 from gateway.sockets import Sockets
 from undying.protocol.closes import Close
@@ -37,8 +39,11 @@ from undying.protocol.codec import SUBPROTOCOLS, Encoding
 REASON_BYTES_MAX: Final = 123
 """RFC 6455 §5.5.1: what a close frame has room for."""
 
+UNSENT_BYTES: Final = 64 * 1024
+"""What the kernel takes beyond what is on its way, where it can be told so. It would take megabytes, and then nothing for
+seconds from us while a client on a thin line reads as well as it can."""
+
 _log = structlog.get_logger(__name__)
-_TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 
 
 class WebSocket(asyncio.Protocol):
@@ -52,16 +57,14 @@ class WebSocket(asyncio.Protocol):
         self._shared = shared
         self._metrics = shared.metrics
         self._settings = shared.settings
-        self._outbox_max = shared.settings.outbox_max
         self._siblings: set[object] = server_state.connections
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport = cast(asyncio.Transport, None)  # set before any other callback
+        # Set by `connection_made`, before any other callback, and by the handshake.
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._outbox: Outbox = cast(Outbox, None)
+        self._inbox: Inbox = cast(Inbox, None)
         self._peer: Peer | None = None
         self._take: Callable[[bytes], None] = self._take_request
-        self._opcode = _TEXT
-        self._partial: bytearray | None = None
-        self._pending: list[bytes] = []
-        self._pending_bytes = 0
         self._leaving = False
         self._cut: asyncio.TimerHandle | None = None
         self._ws = new_protocol(shared.settings.frame_max, shared.settings.origins)
@@ -71,14 +74,22 @@ class WebSocket(asyncio.Protocol):
     @property
     def buffered(self) -> int:
         """Return the bytes that the kernel has not taken yet."""
-        return self._pending_bytes + self._transport.get_write_buffer_size()
+        return self._outbox.buffered
 
     def send(self, out: Encoded) -> None:
         """Write a frame at the end of this turn of the loop."""
         if self._leaving:
             return
         self._metrics.frames_out += 1
-        self._queue(out.frame)
+        self._outbox.put(out.frame)
+
+    def pause(self) -> None:
+        """Take nothing more from the client until `resume`; what it sends meanwhile waits with its kernel and ours."""
+        self._inbox.pause()
+
+    def resume(self) -> None:
+        """Go on with what the client sent, from the next turn of the loop on."""
+        self._inbox.resume()
 
     def close(self, code: int, reason: str) -> None:
         """Say goodbye after what was sent before, wait for the answer `close_s` seconds, then cut."""
@@ -95,12 +106,15 @@ class WebSocket(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; the request that asks for the upgrade comes next."""
         self._transport = cast(asyncio.Transport, transport)
+        self._outbox = Outbox(self._transport, self._settings, self._metrics, self._too_slow)
         self._siblings.add(self)
         peername = transport.get_extra_info("peername")
         self.address = str(peername[0]) if isinstance(peername, tuple) else "local"
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes for what they are good for now."""
@@ -118,15 +132,13 @@ class WebSocket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Pass on that there is room again."""
         if not self._leaving and isinstance(self._peer, PacedPeer):
-            self._guarded(self._peer.writable)
+            self.guarded(self._peer.writable)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End: the last callback."""
         self._siblings.discard(self)
-        self._pending.clear()
-        self._pending_bytes = 0
-        self._leaving = True
-        self._take = _take_nothing
+        self._outbox.drop()
+        self._stop_taking(_take_nothing)
         if self._cut is not None:
             self._cut.cancel()
         self._tell_lost()
@@ -154,21 +166,8 @@ class WebSocket(asyncio.Protocol):
             self._metrics.connections_refused += 1
             self._finish()
             return
-        self._queue_written()
-        self._take = self._take_frames
+        self._put_written()
         self._open()
-
-    def _take_frames(self, data: bytes) -> None:
-        ws = self._ws
-        ws.receive_data(data)
-        self._frames(ws.events_received())
-        if self._leaving:
-            return
-        if ws.writes:  # pongs, or the last word after a close or an error
-            if ws.eof_sent:
-                self._ended_by_client()
-            else:
-                self._queue_written()
 
     def _take_goodbye(self, data: bytes) -> None:
         ws = self._ws
@@ -184,87 +183,37 @@ class WebSocket(asyncio.Protocol):
     def _open(self) -> None:
         subprotocol = self._ws.subprotocol
         self.encoding = SUBPROTOCOLS[subprotocol] if subprotocol is not None else "json"
-        self._opcode = _TEXT if self.encoding == "json" else _BINARY
+        inbox = Inbox(self._ws, self._transport, self.encoding, self._settings, self._metrics, self)
+        self._inbox, self._take = inbox, inbox.feed
         self._shared.add(self)
         self._peer = self._shared.accept(self)
+        inbox.receive = self._peer.receive
 
-    # Open
+    # What inbox and outbox need
 
-    def _frames(self, events: Sequence[object]) -> None:
-        for event in events:
-            if self._leaving:
-                return
-            frame = cast(Frame, event)
-            opcode = frame.opcode
-            if opcode is self._opcode:
-                if frame.fin:
-                    self._message(cast(bytes, frame.data))
-                else:
-                    self._partial = bytearray(frame.data)
-            elif opcode is _CONT:
-                # The library bounds the sum of fragments by frame_max and refuses one that continues nothing.
-                whole = cast(bytearray, self._partial)
-                whole += frame.data
-                if frame.fin:
-                    self._partial = None
-                    self._message(bytes(whole))
-            elif opcode is _TEXT or opcode is _BINARY:
-                wanted = "text" if self.encoding == "json" else "binary"
-                self.close(Close.PROTOCOL_ERROR, f"this subprotocol has {wanted} frames")
+    def answer(self) -> None:
+        """Write what the library has to say: pongs, or the last word after a close or an error."""
+        if self._ws.eof_sent:
+            self._ended_by_client()
+        else:
+            self._put_written()
 
-    def _message(self, data: bytes) -> None:
-        metrics = self._metrics
-        metrics.frames_in += 1
-        metrics.bytes_in += len(data)
-        peer = cast(Peer, self._peer)
-        if self._opcode is _BINARY:
-            peer.receive(data)
-            return
+    def guarded(self, call: Callable[[], None]) -> None:
+        """Call, and let a defect end this connection and no other."""
         try:
-            text = str(data, "utf-8")
-        except UnicodeDecodeError:
-            self.close(Close.INVALID_DATA, "text is UTF-8")
-            return
-        peer.receive(text)
+            call()
+        except Exception:  # noqa: BLE001 - a socket's edge: the loop has nobody else to tell
+            _log.exception("connection failed", address=self.address)
+            self.close(Close.INTERNAL, "internal error")
 
-    # Writing
+    def _too_slow(self) -> None:
+        self.close(Close.TOO_SLOW, "the client reads slower than the table plays")
 
-    def _queue(self, data: bytes) -> None:
-        pending = self._pending
-        if not pending:
-            self._loop.call_soon(self._flush)
-        pending.append(data)
-        self._pending_bytes += len(data)
-        if self._pending_bytes > self._outbox_max:
-            self._flush()
-
-    def _queue_written(self) -> None:
+    def _put_written(self) -> None:
         # An empty item stands for the end of the stream; leaving takes care of that.
         data = b"".join(self._ws.data_to_send())
         if data:
-            self._queue(data)
-
-    def _flush(self) -> None:
-        """Give what is pending to the kernel, unless it still has not taken what it got before."""
-        pending = self._pending
-        if not pending:
-            return
-        if self._transport.is_closing():
-            pending.clear()
-            self._pending_bytes = 0
-            return
-        # Counted before the write: one large message to a client that reads is no sign of slowness.
-        if not self._leaving and self._transport.get_write_buffer_size() > self._outbox_max:
-            self._metrics.too_slow += 1
-            pending.clear()
-            self._pending_bytes = 0
-            self.close(Close.TOO_SLOW, "the client reads slower than the table plays")
-            return
-        self._metrics.bytes_out += self._pending_bytes
-        data = pending[0] if len(pending) == 1 else b"".join(pending)
-        pending.clear()
-        self._pending_bytes = 0
-        self._transport.write(data)
+            self._outbox.put(data)
 
     # Leaving
 
@@ -287,27 +236,24 @@ class WebSocket(asyncio.Protocol):
         """Write the last bytes, take nothing more as a message, and cut in `close_s` seconds at the latest."""
         if self._leaving:
             return
-        self._leaving = True
-        self._take = then
-        self._partial = None
-        self._queue_written()
-        self._flush()
+        self._stop_taking(then)
+        self._put_written()
+        self._outbox.finish()
         self._cut = self._loop.call_later(self._settings.close_s, self._transport.abort)
         # Later, because the caller may be a hub that is sending to all its sockets.
         self._loop.call_soon(self._tell_lost)
+
+    def _stop_taking(self, then: Callable[[bytes], None]) -> None:
+        self._leaving = True
+        self._take = then
+        if self._inbox is not None:
+            self._inbox.end()
 
     def _tell_lost(self) -> None:
         peer, self._peer = self._peer, None
         self._shared.remove(self)
         if peer is not None:
-            self._guarded(peer.lost)
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception:  # noqa: BLE001 - a socket's edge: the loop has nobody else to tell
-            _log.exception("connection failed", address=self.address)
-            self.close(Close.INTERNAL, "internal error")
+            self.guarded(peer.lost)
 
 
 def _take_nothing(_data: bytes) -> None:

@@ -47,6 +47,8 @@ class Wire:
         self.address = "10.0.0.1"
         self.buffered = 0
         self.ended = False
+        self._paused = False
+        self._unheard: deque[bytes | None] = deque()
         self._server_context = context
         self._inbox: asyncio.Queue[bytes | ConnectionLost] = asyncio.Queue()
         self._to_client = _Pipe(weather, self._inbox.put_nowait, copy_context())
@@ -59,6 +61,12 @@ class Wire:
             self._peer = accept(self)
 
     def _server_hears(self, data: bytes | None) -> None:
+        if self._paused or self._unheard:
+            self._unheard.append(data)
+        else:
+            self._hear(data)
+
+    def _hear(self, data: bytes | None) -> None:
         if self._peer is None:
             return
         if data is None:
@@ -76,6 +84,19 @@ class Wire:
     def close(self, code: int, reason: str) -> None:
         """Close in order: what was sent before arrives first."""
         self._lose(ConnectionLost(code, reason))
+
+    def pause(self) -> None:
+        """Let what the client says wait, its end too."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Hear what waited, in its order, until the next pause."""
+        self._paused = False
+        asyncio.get_running_loop().call_soon(self._hear_on, context=self._server_context)
+
+    def _hear_on(self) -> None:
+        while self._unheard and not self._paused:
+            self._hear(self._unheard.popleft())
 
     # the client's end
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import struct
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from gateway.encoded import Encoded
+from gateway.inbox import TURN_FRAMES
 from gateway.sockets import SocketSettings
 from tests.integration.gateway.serving import EchoPeer, Served, serving, until
 
@@ -43,8 +45,13 @@ class Raw:
         self.writer = writer
 
     @classmethod
-    async def connect(cls, served: Served, subprotocol: str = JSON) -> Raw:
-        raw = cls(*await asyncio.open_connection("127.0.0.1", served.gateway.port, limit=2**20))
+    async def connect(cls, served: Served, subprotocol: str = JSON, receives: int = 2**20) -> Raw:
+        """Connect; no more than about `receives` bytes are taken before somebody reads them."""
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", served.gateway.port))
+        raw = cls(*await asyncio.open_connection(sock=sock, limit=receives))
         raw.writer.write(
             f"GET /v1/connect HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
@@ -71,6 +78,12 @@ class Raw:
         opcode, data = await self.read()
         assert opcode == CLOSE, (opcode, data)
         return int(struct.unpack("!H", data[:2])[0])
+
+
+async def quiet(served: Served) -> None:
+    """Return when what was sent before has been read, as far as it is read: a round trip on another connection, twice."""
+    for _ in range(2):
+        assert (await served.http("GET", "/healthz")).status == 200
 
 
 async def code_of_close(client: ClientConnection) -> int:
@@ -299,8 +312,9 @@ async def test_one_encoded_frame_serves_many_sockets_whatever_its_length() -> No
 
 
 async def test_a_client_that_does_not_read_is_cut_off_within_its_bound_and_others_are_not() -> None:
-    outbox_max, chunk = 200_000, Encoded(b"x" * 50_000, True)
-    async with serving(SocketSettings(outbox_max=outbox_max, close_s=0.2)) as served, connect(served.url) as other:
+    cap, chunk = 400_000, Encoded(b"x" * 50_000, True)
+    bounds = SocketSettings(outbox_max=200_000, outbox_cap=cap, close_s=0.2)
+    async with serving(bounds) as served, connect(served.url) as other:
         await other.recv()
         stalled = await Raw.connect(served)
         slow = served.peers[1]
@@ -311,7 +325,7 @@ async def test_a_client_that_does_not_read_is_cut_off_within_its_bound_and_other
                 highest = max(highest, slow.socket.buffered)
                 await asyncio.sleep(0)
         assert served.metrics.too_slow == 1
-        assert highest <= 2 * outbox_max + 2 * len(chunk.payload)
+        assert highest <= cap + 2 * len(chunk.payload)
         await until(lambda: slow.socket.buffered == 0)  # cut, and the memory given back
         await other.send("{}")
         assert await other.recv() == "{}"
@@ -319,7 +333,7 @@ async def test_a_client_that_does_not_read_is_cut_off_within_its_bound_and_other
 
 
 async def test_a_slow_client_that_reads_again_in_time_sees_why_it_is_ended() -> None:
-    async with serving(SocketSettings(outbox_max=100_000, close_s=5)) as served:
+    async with serving(SocketSettings(outbox_max=100_000, outbox_cap=200_000, close_s=5)) as served:
         raw = await Raw.connect(served)
         peer = served.peers[0]
         while not peer.losses:
@@ -344,6 +358,134 @@ async def test_a_single_message_larger_than_the_outbox_reaches_a_client_that_rea
         await until(lambda: served.peers[0].drained > 0)
 
 
+async def test_a_client_that_reads_as_its_line_allows_is_given_a_table_of_many_times_the_bound() -> None:
+    def welcome(peer: EchoPeer, _data: bytes | str) -> None:
+        for _ in range(4):
+            peer.socket.send(Encoded(b"x" * 500_000, True))
+
+    bounds = SocketSettings(outbox_max=50_000, stall_s=0.1)
+    async with serving(bounds, on_message=welcome) as served:
+        raw = await Raw.connect(served, receives=2**16)
+        raw.send(frame(TEXT, b"join"))
+        peer = served.peers[0]
+        left, seen = 4 * (500_000 + 10), 0
+        while left > 0:
+            part = await asyncio.wait_for(raw.reader.read(30_000), 5)
+            assert part
+            left -= len(part)
+            seen += peer.socket.buffered > 50_000
+            if left > 200_000:  # the table plays on meanwhile
+                peer.socket.send(Encoded(b"news", True))
+                left += len(b"news") + 2
+            await asyncio.sleep(0.01)  # a thin line: several times `stall_s` for all
+        assert (served.metrics.too_slow, peer.losses) == (0, 0)
+        assert seen > 20
+
+
+async def test_a_client_that_stops_reading_in_the_middle_of_its_snapshot_is_ended_though_nothing_more_is_sent() -> None:
+    snapshot = Encoded(b"x" * 2_000_000, True)
+    bounds = SocketSettings(outbox_max=100_000, stall_s=0.1, close_s=0.1)
+    async with serving(bounds, on_message=lambda peer, _: peer.socket.send(snapshot)) as served:
+        raw = await Raw.connect(served, receives=2**16)
+        raw.send(frame(TEXT, b"join"))
+        await raw.reader.readexactly(300_000)
+        await until(lambda: served.peers[0].losses == 1)
+        await until(lambda: served.peers[0].socket.buffered == 0)
+        assert served.metrics.too_slow == 1
+        raw.writer.close()
+
+
+async def test_thousands_of_tiny_frames_in_one_read_are_taken_in_turns_with_everybody_else() -> None:
+    async with serving() as served, connect(served.url) as other:
+        await other.recv()
+        raw = await Raw.connect(served)
+        flooded = served.peers[1]
+        most, before = 0, 0
+        raw.send(frame(TEXT, b"") * 20_000)
+        while len(flooded.heard) < 20_000:
+            await asyncio.sleep(0)
+            most, before = max(most, len(flooded.heard) - before), len(flooded.heard)
+        assert most <= 2 * TURN_FRAMES
+        assert [message for message in flooded.heard if message] == []
+        await other.send("{}")
+        assert await other.recv() == "{}"
+        raw.writer.close()
+
+
+@pytest.mark.parametrize("flood", [frame(TEXT, b"{}"), frame(PING, b"?"), frame(CONT, b"", fin=False)])
+async def test_more_frames_than_a_client_may_have_end_with_4108_pings_and_fragments_too(flood: bytes) -> None:
+    async with serving(SocketSettings(frames_per_s=100, close_s=0.3), on_message=lambda *_: None) as served:
+        raw = await Raw.connect(served)
+        raw.send(frame(TEXT, b"", fin=False), flood * 400) if flood[0] == CONT else raw.send(flood * 400)
+        await quiet(served)
+        assert served.peers[0].losses == 0
+        raw.send(flood * 500)
+        while (message := await raw.read())[0] != CLOSE:
+            pass
+        assert struct.unpack("!H", message[1][:2]) == (4108,)
+
+
+async def test_nothing_is_heard_while_the_peer_has_paused_its_client_and_everything_in_order_after() -> None:
+    def listen(peer: EchoPeer, data: bytes | str) -> None:
+        if data == "1":
+            peer.socket.pause()
+
+    async with serving(on_message=listen) as served:
+        raw = await Raw.connect(served)
+        peer = served.peers[0]
+        sent = [str(number) for number in range(1000)]
+        raw.send(*(frame(TEXT, each.encode()) for each in sent))
+        await until(lambda: len(peer.heard) == 2)
+        raw.send(frame(TEXT, b"later"))
+        await quiet(served)
+        assert peer.heard == ["0", "1"]
+        peer.socket.resume()
+        assert peer.heard == ["0", "1"]
+        await until(lambda: len(peer.heard) == 1001)
+        assert peer.heard == [*sent, "later"]
+
+
+async def test_a_client_that_is_not_read_is_held_up_by_tcp() -> None:
+    async with serving(on_message=lambda peer, _: peer.socket.pause()) as served:
+        raw = await Raw.connect(served)
+        chunk = frame(TEXT, b"x" * 60_000)
+        raw.send(chunk)
+        await until(lambda: len(served.peers[0].heard) == 1)
+        while raw.writer.transport.get_write_buffer_size() < 1_000_000:
+            raw.send(chunk)
+            await asyncio.sleep(0)
+        assert len(served.peers[0].heard) == 1
+        raw.writer.close()
+
+
+async def test_a_goodbye_reaches_a_client_that_is_paused_and_its_answer_is_read() -> None:
+    async with serving(SocketSettings(close_s=60), on_message=lambda peer, _: peer.socket.pause()) as served:
+        raw = await Raw.connect(served)
+        raw.send(frame(TEXT, b"{}"), frame(TEXT, b"{}"))
+        await until(lambda: len(served.peers[0].heard) == 1)
+        served.peers[0].socket.close(4003, "out")
+        assert await raw.closed_with() == 4003
+        raw.send(frame(CLOSE, struct.pack("!H", 4003)))
+        assert await raw.reader.read() == b""
+        assert len(served.peers[0].heard) == 1
+
+
+async def test_a_goodbye_of_the_client_behind_frames_that_wait_is_heard_after_them() -> None:
+    def listen(peer: EchoPeer, data: bytes | str) -> None:
+        if data == "first":
+            peer.socket.pause()
+
+    async with serving(on_message=listen) as served:
+        raw = await Raw.connect(served)
+        peer = served.peers[0]
+        raw.send(frame(TEXT, b"first"), frame(TEXT, b"second"), frame(CLOSE, struct.pack("!H", 1000)))
+        await until(lambda: peer.heard == ["first"])
+        peer.socket.resume()
+        assert await raw.closed_with() == 1000
+        await until(lambda: peer.losses == 1)
+        assert peer.heard == ["first", "second"]
+
+
 async def test_a_client_that_does_not_answer_the_goodbye_is_cut() -> None:
     async with serving(SocketSettings(close_s=0.1)) as served:
         raw = await Raw.connect(served)
@@ -355,7 +497,7 @@ async def test_a_client_that_does_not_answer_the_goodbye_is_cut() -> None:
 
 
 async def test_pings_that_are_never_read_do_not_pile_up_answers_without_bound() -> None:
-    async with serving(SocketSettings(outbox_max=50_000, close_s=0.2)) as served:
+    async with serving(SocketSettings(outbox_max=50_000, outbox_cap=100_000, close_s=0.2)) as served:
         raw = await Raw.connect(served)
         burst = frame(PING, b"x" * 125) * 500
         async with asyncio.timeout(20):
@@ -386,6 +528,8 @@ async def test_a_socket_that_is_gone_takes_every_call() -> None:
         socket = served.peers[0].socket
         await until(lambda: served.peers[0].losses == 1)
         socket.send(Encoded(b"{}", True))
+        socket.pause()
+        socket.resume()
         socket.close(4003, "out")
         assert socket.buffered == 0
         assert socket.address == "127.0.0.1"

@@ -49,6 +49,7 @@ class FakeSocket:
     buffered: int = 0
     got: list[dict[str, Any]] = field(default_factory=list)
     closed: int | None = None
+    paused: bool = False
 
     def send(self, out: Encoded) -> None:
         if self.closed is None:
@@ -56,6 +57,12 @@ class FakeSocket:
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """Return the messages of one kind."""

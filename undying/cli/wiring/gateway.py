@@ -15,7 +15,7 @@ from gateway.hub import Hub, HubSettings
 from gateway.metrics import Metrics
 from gateway.ports import HostGone, HostPort
 from gateway.program import Gateway, GatewaySettings
-from gateway.sockets import SocketSettings
+from gateway.sockets import SocketSettings, frames_per_s
 from gateway.tables import HubTables
 from persistence.store import Store, StoreUnavailable
 from supervision.locator import Locator
@@ -60,7 +60,8 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
         hub.stop()
         await store.close()
 
-    where = GatewaySettings(host=serve.host, port=serve.port, sockets=SocketSettings(frame_max=hub_settings.frame_bytes_max))
+    sockets = SocketSettings(frame_max=hub_settings.frame_bytes_max, frames_per_s=frames_per_s(serve.rate_limit))
+    where = GatewaySettings(host=serve.host, port=serve.port, sockets=sockets)
     return Gateway(where, hub.accept, api.app(), metrics, rng, opening, closing)
 
 
