@@ -28,6 +28,7 @@ from actors.courier import Courier, Peers
 from actors.lives import Life, Lives
 from actors.mailbox import Mailbox
 from actors.reading import Reader, batch_of
+from actors.resting import Resting, Tell
 from actors.rules import REPLIED, Context, Op, Rules
 from actors.saving import Saver
 from actors.waiters import FromGateway, FromPeer, Loss, Waiter
@@ -63,10 +64,14 @@ CRASHED_OPS_MAX: Final = 1_000
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
-    """`checkpoint_events`: events between checkpoints; `checkpoint_s`: seconds a change may go without one."""
+    """`checkpoint_events`: events between checkpoints; `checkpoint_s`: seconds a change may go without one.
+
+    `rest_s`: seconds after which an entity that nobody needs goes to rest, 0 for never.
+    """
 
     checkpoint_events: int = 500
     checkpoint_s: float = 30.0
+    rest_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -84,7 +89,10 @@ class _Ask:
 
 
 class Host:
-    """See the module. `now_ms` is the time since 1970; everything random comes from `rng`."""
+    """See the module. `now_ms` is the time since 1970; everything random comes from `rng`.
+
+    `tell_rested` tells the supervisors of entities that went to rest.
+    """
 
     def __init__(
         self,
@@ -95,6 +103,7 @@ class Host:
         settings: HostSettings,
         now_ms: Callable[[], int],
         rng: random.Random,
+        tell_rested: Tell | None = None,
     ) -> None:
         self._store = store
         self._rules = rules
@@ -114,6 +123,8 @@ class Host:
         self._courier = Courier(peers(self), self._replied, rng)
         self._saver = Saver(store, settings.checkpoint_events, settings.checkpoint_s, now_ms)
         self._reader = Reader(store, self._live, self._settled)
+        tell = tell_rested or _tell_nobody
+        self._resting = Resting(self._lives, self._saver, self._settled, self._reader.followed, settings.rest_s, tell)
 
     # -- what others call ------------------------------------------------------------------------------------------
 
@@ -123,6 +134,7 @@ class Host:
             vital(self._work(), "the commit loop"),
             vital(self._sweep(), "the sweep"),
             vital(self._lives.verify(), "the look at fences"),
+            vital(self._resting.run(), "the look for rest"),
         ]
 
     async def stop(self) -> None:
@@ -386,6 +398,10 @@ class Host:
             if self._saver.any_due(self._now_s()):
                 async with self._settled:
                     self._saver.begin_due(self._now_s())
+
+
+async def _tell_nobody(_: object) -> None:
+    """Leave those who place entities to find out."""
 
 
 def _join_op(item: JoinItem) -> Op:

@@ -72,6 +72,10 @@ class Reader:
         """Return the mailboxes of the gateways that follow a stream."""
         return list(self._followers.get(stream, {}).values())
 
+    def followed(self, stream: str) -> bool:
+        """Tell whether a gateway follows a stream."""
+        return bool(self._followers.get(stream))
+
     def open(self, mailbox: Mailbox, life: Incarnation[Any, Any], item: OpenItem) -> None:
         """Answer a viewer who wants to follow a stream; from now on the gateway gets its batches."""
         self._follow(mailbox, life.stream)

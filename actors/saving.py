@@ -95,6 +95,18 @@ class Saver:
             if self._overdue(watched, now_s):
                 self._begin(watched, now_s)
 
+    def begin_unsaved(self, stream: str, now_s: float) -> bool:
+        """Begin to save an entity if it changed since its last checkpoint. Only between cycles.
+
+        Returns whether there is something to wait for: a checkpoint that is being written, or that failed a moment ago.
+        """
+        watched = self._watched[stream]
+        if watched.task is None and watched.dirty_since_s is None:
+            return False
+        if watched.task is None and now_s - watched.begun_s >= SPACING_S:
+            self._begin(watched, now_s)
+        return True
+
     async def save(self, life: Incarnation[Any, Any]) -> None:
         """Save one entity now, if it changed since its last checkpoint. Only while no op is taken. Raises StoreError."""
         watched = self._watched.get(life.stream)

@@ -13,7 +13,7 @@ import asyncio
 import itertools
 import logging
 import random
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
@@ -37,6 +37,7 @@ from supervision.entity_events import (
     Readmitted,
     Refuse,
     Release,
+    Released,
     Rested,
     Watch,
 )
@@ -78,6 +79,7 @@ class EntitySupervisor:
         self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s)
         self._refs: dict[str, Ref] = {}
         self._watched: set[str] = set()
+        self._releasing: list[Release] = []
         self._asking: dict[int, asyncio.Future[str]] = {}
         self._tickets = itertools.count(1)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -120,9 +122,13 @@ class EntitySupervisor:
             del self._asking[ticket]
             self._handle(Expired(stream, ticket))
 
-    async def rested(self, stream: str, host: str, epoch: int) -> None:
-        """Learn from a host that it let an entity go that nobody needed. What is not true any more changes nothing."""
-        self._handle(Rested(stream, host, epoch))
+    async def rested(self, host: str, lives: Sequence[tuple[str, int]]) -> None:
+        """Learn from a host which entities it let go since nobody needed them, with their epochs.
+
+        What is not true any more changes nothing.
+        """
+        for stream, epoch in lives:
+            self._handle(Rested(stream, host, epoch))
 
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again, alone in a host; what it did before does not count any more.
@@ -174,8 +180,10 @@ class EntitySupervisor:
                 if host not in self._watched:
                     self._watched.add(host)
                     self._do(self._watch(host))
-            case Release(stream):
-                self._do(self._release(stream))
+            case Release():
+                self._releasing.append(instruction)
+                if len(self._releasing) == 1:
+                    self._do(self._release())
             case Answer(ticket, host):
                 self._settle(ticket, host)
             case Refuse(ticket, failure):
@@ -216,8 +224,6 @@ class EntitySupervisor:
         except TimeoutError:
             host = wanted.on.host if wanted.on else ""
             event = Crashed(wanted.stream, wanted.attempt, host, Exit("killed", "activation took too long"), guilty=True)
-        if isinstance(event, NotActivated) and event.failure.code is Code.NOT_FOUND:
-            self._do(self._release(wanted.stream))
         self._handle(event)
 
     async def _try_to_activate(self, wanted: Activate) -> Event:
@@ -246,13 +252,16 @@ class EntitySupervisor:
         place: Mapping[str, Any] = await self._hosts.call("acquire", wanted.stream, wanted.avoid, wanted.near, wanted.suspect)
         return place
 
-    async def _release(self, stream: str) -> None:
+    async def _release(self) -> None:
+        """Give back places: all that come together in this turn, since thousands may go to rest at once."""
+        await asyncio.sleep(0)
+        released, self._releasing = self._releasing, []
         try:
-            placements: Mapping[str, str] = await self._hosts.call("placements")
-            if stream in placements and stream not in self._table.entities:
-                await self._hosts.call("release", stream, placements[stream])
+            await self._hosts.call("release", [each.stream for each in released])
         except (RuntimeFault, UndyingError) as problem:
-            _log.info("the place of %s stays taken: %s", stream, problem)
+            _log.info("%d places stay taken: %s", len(released), problem)
+        for each in released:
+            self._handle(Released(each.stream, each.attempt))
 
     async def _adopt(self, ref: Ref, info: ProcessInfo) -> None:
         if info.program != HOST:

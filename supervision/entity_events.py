@@ -93,13 +93,21 @@ class Rested:
 
 
 @dataclass(frozen=True, slots=True)
+class Released:
+    """The place of an entity was given back."""
+
+    stream: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
 class Readmitted:
     """A person wants a quarantined or failed entity to be tried again."""
 
     stream: str
 
 
-Event: TypeAlias = Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired | Rested | Readmitted
+Event: TypeAlias = Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired | Rested | Released | Readmitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +157,10 @@ class Refuse:
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Give back the place of an entity that does not live anywhere now."""
+    """Give back the place of an entity that does not live anywhere now, then send `Released`."""
 
     stream: str
+    attempt: int
 
 
 Instruction: TypeAlias = Activate | Pause | Watch | Answer | Refuse | Release

@@ -4,10 +4,12 @@
                   │                                      │ too often ─▶ quarantined
                   └─ refused ─▶ forgotten, or failed     └─ data damaged ─▶ failed
 
-    live ─rested▶ forgotten          quarantined, failed ─readmitted▶ restarting
+    live ─rested▶ resting ─released▶ forgotten, or starting when somebody asked meanwhile
+    quarantined, failed ─readmitted▶ restarting
 
 Every activation has a number (`attempt`); an outcome with an older number than the entity's is of no interest any more.
-Those who ask while an activation is under way wait for that one: there is never more than one per entity.
+Those who ask while an activation is under way wait for that one: there is never more than one per entity. A place is asked for
+only when the last one was given back, or it would be taken away again by a release that was still on its way.
 
 Invariants: an entity that is starting or restarting has an activation or a pause under way; one that is live has a host
 and nobody waits for it, unless it is being checked because somebody saw it fail there.
@@ -37,6 +39,7 @@ from supervision.entity_events import (
     Readmitted,
     Refuse,
     Release,
+    Released,
     Rested,
     Watch,
 )
@@ -50,7 +53,7 @@ WAITERS_MAX: Final = 1024
 FAILED_S: Final = 10.0
 """Seconds that a failed entity is left alone; who asks meanwhile gets the failure again."""
 
-State: TypeAlias = Literal["starting", "live", "restarting", "quarantined", "failed"]
+State: TypeAlias = Literal["starting", "live", "restarting", "resting", "quarantined", "failed"]
 
 
 @dataclass(slots=True)
@@ -106,6 +109,8 @@ class EntityTable:
             return self._refused(entity, event.failure, now)
         if isinstance(event, Due):
             return [self._activate(entity)]
+        if isinstance(event, Released):
+            return self._released(entity)
         assert_never(event)
 
     def _asked(self, asked: Asked, now: float) -> list[Instruction]:
@@ -166,8 +171,7 @@ class EntityTable:
 
     def _not_found(self, entity: Entity, failure: Failure) -> list[Instruction]:
         if entity.create or not any(asked.create for asked in entity.waiting.values()):
-            del self.entities[entity.stream]
-            return self._refuse_all(entity, failure)
+            return [*self._refuse_all(entity, failure), self._rest(entity)]
         # Somebody who may create it asked after the activation had begun without.
         denied = [ticket for ticket, asked in entity.waiting.items() if not asked.create]
         for ticket in denied:
@@ -196,8 +200,19 @@ class EntityTable:
             return []
         if (entity.home.host, entity.home.epoch) != (event.host, event.epoch):
             return []  # it was woken since, there or elsewhere
-        del self.entities[event.stream]
-        return [Release(event.stream)]
+        return [self._rest(entity)]
+
+    def _rest(self, entity: Entity) -> Release:
+        entity.state, entity.home, entity.created = "resting", None, False
+        entity.attempt += 1
+        return Release(entity.stream, entity.attempt)
+
+    def _released(self, entity: Entity) -> list[Instruction]:
+        if not entity.waiting:
+            del self.entities[entity.stream]
+            return []
+        entity.state, entity.avoid = "starting", ""
+        return [self._activate(entity)]
 
     def _readmitted(self, event: Readmitted) -> list[Instruction]:
         entity = self.entities.get(event.stream)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -111,9 +111,9 @@ class HostsSupervisor:
         self._forget(stream)
         return await self._once(stream, self._place(Request(stream, avoid, near, suspect)))
 
-    async def release(self, stream: str, host: str) -> None:
-        """Note that an entity does not live on a host any more. The empty host is the next one's place."""
-        if self._homes.get(stream) == host:
+    async def release(self, streams: Sequence[str]) -> None:
+        """Note that entities do not live anywhere any more. An empty host is the next one's place."""
+        for stream in streams:
             self._forget(stream)
 
     async def placements(self) -> dict[str, str]:

@@ -30,6 +30,7 @@ from supervision.root import RootSupervisor, supervisor_specs
 from tests.simulation.network import Network
 from tests.simulation.weather import FaultyStore, Weather, now_ms
 from undying.cli.wiring.gateway import HostRefs, RootOverview, StoredDirectory
+from undying.cli.wiring.host import RestTellers
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
 from undying.protocol.ids import Kind, Role
@@ -82,6 +83,7 @@ class World:
         self.database = MemoryDatabase()
         self.tokens = Tokens(SECRET, lambda: now_ms() / 1000, lambda: f"{rng.getrandbits(64):x}")
         self.runtime = LocalRuntime(self._wiring(), faults=self.weather, spawn_s=0.6, root_restart_s=2.0)
+        self._rest_s = rng.choice([0.0, 2.0])
         self._budget = Budget(hosts_per_node=2 if shared_hosts else 16)
         self._watching: set[asyncio.Task[None]] = set()
 
@@ -171,9 +173,10 @@ class World:
             RULES,
             Upcasters(),
             lambda host: LocatedPeers(host, locator),
-            HostSettings(checkpoint_events=20, checkpoint_s=5.0),
+            HostSettings(checkpoint_events=20, checkpoint_s=5.0, rest_s=self._rest_s),
             now_ms,
             rng,
+            RestTellers(inside, rng).tell,
         )
 
     def _gateway(self, settings: JsonObject, inside: Inside) -> SimulatedGateway:

@@ -70,6 +70,9 @@ def serve(
     checkpoint_s: Annotated[
         float | None, typer.Option(envvar="UNDYING_CHECKPOINT_S", help="Seconds after which a state is saved. [30]")
     ] = None,
+    rest_s: Annotated[
+        float | None, typer.Option(envvar="UNDYING_REST_S", help="Seconds after which an empty table rests; 0 is never. [900]")
+    ] = None,
     hang_s: Annotated[
         float | None, typer.Option(envvar="UNDYING_HANG_S", help="Seconds of silence after which a process is replaced. [5]")
     ] = None,

@@ -93,6 +93,9 @@ class ServeSettings(BaseSettings):
     checkpoint_s: Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)] = 30.0
     """Seconds after which a changed state is saved."""
 
+    rest_s: Annotated[float, Field(ge=0, le=604_800, allow_inf_nan=False)] = 900.0
+    """Seconds after which a table with nobody at it goes to rest and frees its place; 0 is never."""
+
     hang_s: Annotated[float, Field(ge=0.5, le=600, allow_inf_nan=False)] = 5.0
     """Seconds without an answer after which a process counts as hung, is killed and replaced."""
 

@@ -159,13 +159,17 @@ class Stage:
         self.rules = ToyRules()
         self.peers = NotedPeers()
         self.settings = HostSettings(**settings)
+        self.rested: list[tuple[str, int]] = []
         self.host = self.host_on(self.store)
         self.gateway = GatewayByHand(self.host)
 
     def host_on(self, store: Store) -> Host:
         """Make a host."""
         rules, rng = {Kind.SESSION: self.rules}, random.Random(1)
-        return Host(store, rules, Upcasters(), lambda _: self.peers, self.settings, lambda: NOW_MS, rng)
+        return Host(store, rules, Upcasters(), lambda _: self.peers, self.settings, lambda: NOW_MS, rng, self._note_rested)
+
+    async def _note_rested(self, lives: Sequence[tuple[str, int]]) -> None:
+        self.rested += lives
 
     async def up(self, *, subscribed: bool = True) -> GatewayByHand:
         """Start, bring the toy to life and create it; return a gateway that follows it."""

@@ -400,14 +400,27 @@ def test_an_entity_that_went_to_rest_is_forgotten_with_its_place_and_woken_by_wh
         await world.up()
         host = await world.host_of(TABLE, create=True)
         sessions, hosts = await _supervisor(world, "supervisor:sessions"), await _supervisor(world, "supervisor:hosts")
-        await sessions.call("rested", TABLE, host, 1)
-        assert TABLE not in await world.rows()
+        await sessions.call("rested", host, [(TABLE, 1)])
 
         async def released() -> bool:
-            return not await hosts.call("placements")
+            return not await hosts.call("placements") and TABLE not in await world.rows()
 
         await world.until(released)
         await world.host_of(TABLE)
+        assert (await world.rows())[TABLE]["state"] == "live"
+
+    run_virtual(scenario(), limit_s=100)
+
+
+def test_who_asks_for_an_entity_that_is_just_going_to_rest_gets_it_and_its_place_stays_taken() -> None:
+    async def scenario() -> None:
+        world = World()
+        await world.up()
+        host = await world.host_of(TABLE, create=True)
+        sessions, hosts = await _supervisor(world, "supervisor:sessions"), await _supervisor(world, "supervisor:hosts")
+        _, again = await asyncio.gather(sessions.call("rested", host, [(TABLE, 1)]), world.host_of(TABLE))
+        await asyncio.sleep(5)
+        assert (await hosts.call("placements"))[TABLE] == again
         assert (await world.rows())[TABLE]["state"] == "live"
 
     run_virtual(scenario(), limit_s=100)
@@ -419,7 +432,7 @@ def test_news_of_a_rest_that_is_not_true_any_more_changes_nothing(host: str | No
         world = World()
         await world.up()
         home = await world.host_of(TABLE, create=True)
-        await (await _supervisor(world, "supervisor:sessions")).call("rested", TABLE, host or home, epoch)
+        await (await _supervisor(world, "supervisor:sessions")).call("rested", host or home, [(TABLE, epoch)])
         assert await world.host_of(TABLE) == home
         assert len(world.activations) == 1
 
@@ -434,7 +447,7 @@ def test_empty_hosts_beyond_the_spares_are_ended_in_order() -> None:
         homes = [await world.host_of(stream, create=True) for stream in streams]
         sessions = await _supervisor(world, "supervisor:sessions")
         for stream, home in zip(streams, homes, strict=True):
-            await sessions.call("rested", stream, home, 1)
+            await sessions.call("rested", home, [(stream, 1)])
 
         async def retired() -> bool:
             return set(homes[1:]) <= set(world.stopped)
