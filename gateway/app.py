@@ -2,7 +2,8 @@
 
 Every answer is JSON (metrics apart), every refusal the error object with its row's status. What is no failure of the
 taxonomy is a defect: it is logged whole under a reference id, and the client gets `INTERNAL` with that id and nothing
-else. Each request ends within `REQUEST_S` seconds.
+else. Each request ends within `REQUEST_S` seconds, and its answer is then to be read in time (`gateway.edge`). The holder of
+a token may have a few requests under way (`gateway.holders`) and ask for a snapshot as often as for `SNAPSHOT_OPS` ops.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import asyncio
 import random
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, cast
 
 import structlog
@@ -20,10 +22,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from gateway.auth import AdminAuth, Grant, Tokens
 from gateway.bodies import NewInvite, NewOps, NewSession, read_body
 from gateway.handshake import PATH as CONNECT_PATH
+from gateway.holders import Holders, until_read
 from gateway.limits import Limits
 from gateway.metrics import CONTENT_TYPE, Metrics
 from gateway.ports import Tables
@@ -34,11 +38,22 @@ from undying.protocol.ids import Role, is_id, new_id
 
 REQUEST_S: Final = 15.0
 INVITE_TTL_S: Final = 30 * 24 * 3600
+SNAPSHOT_OPS: Final = 30
+"""What a snapshot costs of a purse of its own, in ops: it may be megabytes, made in one go."""
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?")
 
 _log = structlog.get_logger(__name__)
 
-Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+class Asked(Request):
+    """A request, and what it holds until its answer has left."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self.held = ExitStack()
+
+
+Handler: TypeAlias = Callable[[Asked], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,7 @@ class Api:
     metrics: Metrics
     rng: random.Random
     settings: AppSettings = AppSettings()
+    holders: Holders = field(default_factory=Holders)
 
     def app(self) -> Starlette:
         """Build the ASGI application."""
@@ -80,12 +96,9 @@ class Api:
         return app
 
     def _route(self, path: str, handlers: dict[str, Handler]) -> Route:
-        async def endpoint(request: Request) -> Response:
-            return await self._answer(handlers["GET" if request.method == "HEAD" else request.method], request)
+        return Route(path, _Endpoint(handlers, self._answer), methods=list(handlers))
 
-        return Route(path, endpoint, methods=list(handlers))
-
-    async def _answer(self, handler: Handler, request: Request) -> Response:
+    async def _answer(self, handler: Handler, request: Asked) -> Response:
         try:
             async with asyncio.timeout(self.settings.request_s):
                 return await handler(request)
@@ -108,34 +121,40 @@ class Api:
     def _check_admin(self, request: Request) -> None:
         self.admin.check(_bearer(request))
 
-    def _grant(self, request: Request) -> Grant:
-        """Return what the bearer's token says, when it is for the session in the path."""
+    def _grant(self, request: Asked) -> Grant:
+        """Return what the bearer's token says, when it is for the session in the path and not too busy."""
         grant = self.tokens.read(_bearer(request))
         if request.path_params["id"] != grant.session:
             raise error(Code.FORBIDDEN, "this token is for another session")
+        request.held.enter_context(self.holders.request(grant.holder))
         return grant
+
+    def _pay(self, purse: str, ops: int, what: str) -> None:
+        after_ms = self.limits.take(purse, ops)
+        if after_ms:
+            raise UndyingError(Failure(Code.RATE_LIMITED, f"too many {what}; nothing was done", after_ms=after_ms))
 
     # What they get
 
-    async def _new_session(self, request: Request) -> Response:
+    async def _new_session(self, request: Asked) -> Response:
         self._check_admin(request)
         body = await read_body(request, NewSession)
         session = await self.tables.create_session(body.name)
         token = self.tokens.join_token(session, new_id(self.rng), "Game master", Role.GM, self.settings.invite_ttl_s)
         return _json({"session": session, "gm_token": token, "url": self._url(request)}, 201)
 
-    async def _sessions(self, request: Request) -> Response:
+    async def _sessions(self, request: Asked) -> Response:
         self._check_admin(request)
         return _json({"sessions": cast(Json, await self.tables.list_sessions())})
 
-    async def _invite(self, request: Request) -> Response:
+    async def _invite(self, request: Asked) -> Response:
         session = await self._inviting(request)
         body = await read_body(request, NewInvite)
         user = body.user if body.user is not None else new_id(self.rng)
         token = self.tokens.join_token(session, user, body.name, body.parsed_role, self.settings.invite_ttl_s)
         return _json({"token": token, "url": self._url(request), "user": user}, 201)
 
-    async def _inviting(self, request: Request) -> str:
+    async def _inviting(self, request: Asked) -> str:
         """Return the session that the request may invite to: the admin to any, a game master to theirs."""
         session = str(request.path_params["id"])
         if self.admin.is_admin(_bearer(request)):
@@ -148,35 +167,35 @@ class Api:
             raise error(Code.FORBIDDEN, "only a game master invites")
         return session
 
-    async def _snapshot(self, request: Request) -> Response:
-        return _json(await self.tables.snapshot(self._grant(request)))
+    async def _snapshot(self, request: Asked) -> Response:
+        grant = self._grant(request)
+        self._pay(f"snapshot:{grant.holder}", SNAPSHOT_OPS, "snapshots")
+        return _json(await self.tables.snapshot(grant))
 
-    async def _ops(self, request: Request) -> Response:
+    async def _ops(self, request: Asked) -> Response:
         grant = self._grant(request)
         ops = (await read_body(request, NewOps)).frames()
-        after_ms = self.limits.take(grant.holder, len(ops))
-        if after_ms:
-            raise UndyingError(Failure(Code.RATE_LIMITED, "too many ops; nothing was done", after_ms=after_ms))
+        self._pay(grant.holder, len(ops), "ops")
         return _json({"acks": cast(Json, await self.tables.submit(grant, ops))})
 
-    async def _status(self, request: Request) -> Response:
+    async def _status(self, request: Asked) -> Response:
         self._check_admin(request)
         return _json({"url": self._url(request), "actors": cast(Json, await self.tables.status())})
 
-    async def _not_a_socket(self, _request: Request) -> Response:
+    async def _not_a_socket(self, _request: Asked) -> Response:
         raise error(Code.BAD_FRAME, "this path takes WebSocket connections only")
 
-    async def _healthy(self, _request: Request) -> Response:
+    async def _healthy(self, _request: Asked) -> Response:
         return _json({"ok": True, "connections": self.tables.connections()})
 
-    async def _ready(self, _request: Request) -> Response:
+    async def _ready(self, _request: Asked) -> Response:
         try:
             await self.tables.ready()
         except UndyingError as refused:
             return failure_response(refused.failure, 503)
         return _json({"ready": True})
 
-    async def _metrics(self, _request: Request) -> Response:
+    async def _metrics(self, _request: Asked) -> Response:
         return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE, "cache-control": "no-store"})
 
     def _url(self, request: Request) -> str:
@@ -187,6 +206,20 @@ class Api:
         if _HOST.fullmatch(host) is None:
             raise error(Code.BAD_FRAME, "the Host header is no host")
         return f"{request.url.scheme}://{host}"
+
+
+class _Endpoint:
+    """One path: an ASGI application rather than a function, because its end is the end of writing and not of answering."""
+
+    def __init__(self, handlers: dict[str, Handler], answer: Callable[[Handler, Asked], Awaitable[Response]]) -> None:
+        self._handlers = handlers
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Asked(scope, receive, send)
+        with request.held:
+            response = await self._answer(self._handlers["GET" if request.method == "HEAD" else request.method], request)
+            await response(scope, receive, until_read(send))
 
 
 def failure_response(failure: Failure, status: int | None = None) -> Response:

@@ -1,8 +1,9 @@
 """The HTTP/1.1 side of a TCP connection, bounded in number, in time and in size.
 
-uvicorn waits for a request as long as the client likes and reads heads of any length. Here a request, its body included,
-arrives within `request_s` seconds or the connection is closed; a head that is not complete after `head_max` bytes is
-answered with 400; a connection beyond `connections_max` (WebSockets counted in) is cut.
+uvicorn waits for a request as long as the client likes, for an answer to be read too, and reads heads of any length. Here a
+request, its body included, arrives within `request_s` seconds or the connection is closed; an answer that is not read to its
+end `write_s` seconds after it could not be written out at once is cut off; a head that is not complete after `head_max` bytes
+is answered with 400; a connection beyond `connections_max` (WebSockets counted in) is cut.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class HttpBounds:
 
     connections_max: int
     request_s: float = 10.0
+    write_s: float = 30.0
     head_max: int = 32 * 1024
 
     def protocol_class(self) -> type[asyncio.Protocol]:
@@ -33,12 +35,13 @@ class HttpBounds:
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with a deadline for each request and a bound on its head."""
+    """uvicorn's protocol with a deadline for each request and each answer, and a bound on a request's head."""
 
     def __init__(self, bounds: HttpBounds, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._bounds = bounds
         self._deadline: asyncio.TimerHandle | None = None
+        self._write_deadline: asyncio.TimerHandle | None = None
         self._head_bytes: int | None = 0  # None: the head is complete, or no request is under way
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
@@ -47,12 +50,25 @@ class BoundedHttp(HttpToolsProtocol):
         if len(self.connections) > self._bounds.connections_max:
             transport.abort()
             return
+        # With the usual marks we would not hear of the last 64 KiB: whether they are read, and when.
+        transport.set_write_buffer_limits(high=0)
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         self._request_complete()
+        self._written()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Begin to wait for the client to read."""
+        super().pause_writing()
+        self._write_deadline = self.loop.call_later(self._bounds.write_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Stop waiting: all is written."""
+        self._written()
+        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         """Parse, then look at how long the head has become."""
@@ -65,6 +81,8 @@ class BoundedHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over; its deadlines are the WebSocket's from here."""
         self._request_complete()
+        self._written()
+        self.transport.set_write_buffer_limits()
         super().handle_websocket_upgrade()
 
     def on_message_begin(self) -> None:
@@ -94,6 +112,11 @@ class BoundedHttp(HttpToolsProtocol):
             self._head_bytes = 0
             late: Callable[[], None] = self.transport.abort
             self._deadline = self.loop.call_later(self._bounds.request_s, late)
+
+    def _written(self) -> None:
+        if self._write_deadline is not None:
+            self._write_deadline.cancel()
+            self._write_deadline = None
 
     def _request_complete(self) -> None:
         self._head_bytes = None

@@ -42,6 +42,7 @@ class GatewaySettings:
     port: int = 8420
     http_connections_max: int = 512
     request_s: float = 10.0
+    write_s: float = 30.0
     keep_alive_s: int = 5
     stop_s: int = 5
     spread_ms: int = 1000
@@ -122,7 +123,7 @@ class Gateway:
         connections_max = settings.sockets.connections_max + settings.http_connections_max
         return uvicorn.Config(
             self._app,
-            http=HttpBounds(connections_max, settings.request_s).protocol_class(),
+            http=HttpBounds(connections_max, settings.request_s, settings.write_s).protocol_class(),
             ws=websocket_class(self._sockets),
             lifespan="off",
             interface="asgi3",

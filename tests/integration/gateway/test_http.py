@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import jwt
 import pytest
 
-from gateway.app import AppSettings
-from gateway.auth import AUDIENCE, ISSUER
-from tests.integration.gateway.serving import ADMIN, NOW_S, SECRET, exchange, parse_answer, serving, undying_error
+from gateway.app import SNAPSHOT_OPS, AppSettings
+from gateway.auth import AUDIENCE, ISSUER, Grant
+from gateway.holders import REQUESTS_MAX
+from tests.integration.gateway.serving import (
+    ADMIN,
+    NOW_S,
+    SECRET,
+    Served,
+    exchange,
+    parse_answer,
+    serving,
+    undying_error,
+    until,
+)
+from undying.protocol.data import JsonObject
 from undying.protocol.ids import Role, is_id
 
 OP = {"id": "o1", "s": "session:s1", "k": "chat.say", "d": {"text": "hi"}}
@@ -334,3 +347,114 @@ async def test_bytes_that_are_not_http_are_refused() -> None:
     async with serving() as served:
         answer = parse_answer(await exchange(served.gateway.port, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"))
         assert (answer.status, answer.code) == (400, "BAD_FRAME")
+
+
+SNAPSHOT = "/v1/sessions/s1/snapshot"
+
+
+def snapshots_of(served: Served, size: int) -> None:
+    """Let every snapshot have so many bytes."""
+
+    async def snapshot(_: Grant) -> JsonObject:
+        return {"x": "a" * size}
+
+    served.tables.snapshot = snapshot  # type: ignore[method-assign, assignment]
+
+
+async def ask_without_reading(served: Served, user: str = "gm") -> socket.socket:
+    """Send a request for a snapshot on a connection with little room in the kernel, and read nothing."""
+    assert served.gateway._listener is not None
+    served.gateway._listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, ("127.0.0.1", served.gateway.port))
+    head = f"GET {SNAPSHOT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.token(user=user)}\r\n\r\n"
+    await loop.sock_sendall(client, head.encode())
+    return client
+
+
+async def read_on(client: socket.socket, size: int) -> int:
+    """Read up to `size` bytes, or until the server ends it; return how many came."""
+    got = 0
+    while got < size:
+        try:
+            part = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 1 << 20), 5)
+        except ConnectionResetError:
+            break
+        if not part:
+            break
+        got += len(part)
+    return got
+
+
+def http_connections(served: Served) -> int:
+    assert served.gateway._server is not None
+    return len(served.gateway._server.server_state.connections)
+
+
+@pytest.mark.parametrize("size", [40_000, 4_000_000])
+async def test_an_answer_that_is_not_read_in_time_is_cut_off(size: int) -> None:
+    async with serving(write_s=0.2, keep_alive_s=0) as served:
+        snapshots_of(served, size)
+        with await ask_without_reading(served) as client:
+            await until(lambda: http_connections(served) == 1)
+            await until(lambda: http_connections(served) == 0)
+            assert await read_on(client, size) < size
+
+
+async def test_an_answer_that_is_read_in_time_comes_whole_however_long_the_connection_is_kept() -> None:
+    async with serving(write_s=0.2) as served:
+        snapshots_of(served, 4_000_000)
+        with await ask_without_reading(served) as client:
+            assert await read_on(client, 4_000_000) >= 4_000_000
+            await asyncio.sleep(0.3)
+            assert http_connections(served) == 1
+
+
+async def test_a_holder_has_few_requests_under_way_and_others_do_not_wait_for_them() -> None:
+    async with serving() as served:
+        served.tables.stuck = asyncio.Event()
+        token, other = served.token(), served.token(user="other")
+        held = [asyncio.create_task(served.http("GET", SNAPSHOT, token=token)) for _ in range(REQUESTS_MAX)]
+        await until(lambda: served.tables.waiting == REQUESTS_MAX)
+        refused = await served.http("POST", OPS, token=token, body={"ops": [OP]})
+        assert (refused.status, refused.code, refused.headers["retry-after"]) == (429, "RATE_LIMITED", "1")
+        elsewhere = asyncio.create_task(served.http("GET", SNAPSHOT, token=other))
+        await until(lambda: served.tables.waiting == REQUESTS_MAX + 1)
+        served.tables.stuck.set()
+        assert {answer.status for answer in await asyncio.gather(*held, elsewhere)} == {200}
+        assert (await served.http("GET", SNAPSHOT, token=token)).status == 200
+
+
+async def test_an_answer_that_is_not_read_yet_is_a_request_under_way() -> None:
+    async with serving() as served:
+        snapshots_of(served, 4_000_000)
+        clients = [await ask_without_reading(served) for _ in range(REQUESTS_MAX)]
+        for client in clients:
+            await asyncio.get_running_loop().sock_recv(client, 100)  # it has begun to come
+        assert (await served.http("GET", SNAPSHOT, token=served.token())).status == 429
+        assert await read_on(clients[0], 4_000_000) > 3_990_000
+        await until_answered(served, 200)
+        for client in clients:
+            client.close()
+        await until(lambda: http_connections(served) == 0)
+        assert (await served.http("GET", SNAPSHOT, token=served.token())).status == 200
+
+
+async def until_answered(served: Served, status: int) -> None:
+    async with asyncio.timeout(5):
+        while (await served.http("GET", SNAPSHOT, token=served.token())).status != status:
+            pass
+
+
+async def test_snapshots_are_limited_by_holder_apart_from_ops() -> None:
+    async with serving(rate=SNAPSHOT_OPS, burst=2 * SNAPSHOT_OPS) as served:
+        answers = [await served.http("GET", SNAPSHOT, token=served.token()) for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert answers[2].code == "RATE_LIMITED"
+        assert (await served.http("GET", SNAPSHOT, token=served.token(user="other"))).status == 200
+        assert (await served.http("POST", OPS, token=served.token(), body={"ops": [OP]})).status == 200
+        served.now_s[0] += 1
+        assert (await served.http("GET", SNAPSHOT, token=served.token())).status == 200
