@@ -34,7 +34,7 @@ from gateway.ports import Tables
 from undying.protocol.codec import encode
 from undying.protocol.data import Json
 from undying.protocol.errors import Code, Failure, UndyingError, error
-from undying.protocol.ids import Role, is_id, new_id
+from undying.protocol.ids import Role, is_id, is_stream, new_id
 
 REQUEST_S: Final = 15.0
 INVITE_TTL_S: Final = 30 * 24 * 3600
@@ -86,6 +86,8 @@ class Api:
             self._route("/v1/sessions/{id}/snapshot", {"GET": self._snapshot}),
             self._route("/v1/sessions/{id}/ops", {"POST": self._ops}),
             self._route("/v1/status", {"GET": self._status}),
+            self._route("/v1/actors/{stream}/history", {"GET": self._history}),
+            self._route("/v1/actors/{stream}/readmit", {"POST": self._readmit}),
             self._route(CONNECT_PATH, {"GET": self._not_a_socket}),
             self._route("/healthz", {"GET": self._healthy}),
             self._route("/readyz", {"GET": self._ready}),
@@ -181,6 +183,23 @@ class Api:
     async def _status(self, request: Asked) -> Response:
         self._check_admin(request)
         return _json({"url": self._url(request), "actors": cast(Json, await self.tables.status())})
+
+    async def _history(self, request: Asked) -> Response:
+        stream = self._entity(request)
+        return _json({"id": stream, "history": cast(Json, await self.tables.history(stream))})
+
+    async def _readmit(self, request: Asked) -> Response:
+        stream = self._entity(request)
+        await self.tables.readmit(stream)
+        return _json({"id": stream})
+
+    def _entity(self, request: Asked) -> str:
+        """Return the stream that an admin names in the path."""
+        self._check_admin(request)
+        stream = str(request.path_params["stream"])
+        if not is_stream(stream):
+            raise error(Code.BAD_ARGS, "not the name of a stream, kind:id", path="stream")
+        return stream
 
     async def _not_a_socket(self, _request: Asked) -> Response:
         raise error(Code.BAD_FRAME, "this path takes WebSocket connections only")

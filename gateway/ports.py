@@ -111,6 +111,14 @@ class Tables(Protocol):
         """Return the rows of `undying status`."""
         ...
 
+    async def history(self, stream: str) -> list[JsonObject]:
+        """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND when it is not alive now."""
+        ...
+
+    async def readmit(self, stream: str) -> None:
+        """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE when it is neither."""
+        ...
+
     async def ready(self) -> None:
         """Return when store, supervisors and a session round trip work; raise UndyingError when they don't."""
         ...

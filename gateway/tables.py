@@ -38,6 +38,14 @@ class Overview(Protocol):
         """Return the rows of `undying status`. Raises UndyingError UNAVAILABLE."""
         ...
 
+    async def history(self, stream: str) -> list[JsonObject]:
+        """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        ...
+
+    async def readmit(self, stream: str) -> None:
+        """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:
@@ -146,6 +154,14 @@ class HubTables:
     async def status(self) -> list[JsonObject]:
         """Return the rows of `undying status`. Raises UndyingError."""
         return await self._overview.status()
+
+    async def history(self, stream: str) -> list[JsonObject]:
+        """Return how an entity ended so far. Raises UndyingError."""
+        return await self._overview.history(stream)
+
+    async def readmit(self, stream: str) -> None:
+        """Try a quarantined or failed entity again. Raises UndyingError."""
+        await self._overview.readmit(stream)
 
     async def ready(self) -> None:
         """Make a round trip through supervisors, a session and the store, or share one just made. Raises UndyingError."""

@@ -29,7 +29,7 @@ from supervision.placement import Budget
 from supervision.root import RootSupervisor, supervisor_specs
 from tests.simulation.network import Network
 from tests.simulation.weather import FaultyStore, Weather, now_ms
-from undying.cli.wiring.gateway import HostRefs, RootOverview, StoredDirectory
+from undying.cli.wiring.gateway import HostRefs, Supervisors, StoredDirectory
 from undying.cli.wiring.host import RestTellers
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
@@ -185,7 +185,7 @@ class World:
         hub_settings = HubSettings(rate_per_s=0)
         name = f"{settings['id']}/{rng.getrandbits(48):x}"
         hub = Hub(name, locator, self.tokens, hub_settings, Metrics(), rng, now_ms)
-        tables = HubTables(hub, StoredDirectory(self._store()), RootOverview(inside, rng))
+        tables = HubTables(hub, StoredDirectory(self._store()), Supervisors(inside, rng))
         return SimulatedGateway(inside, hub, tables, self.network)
 
 

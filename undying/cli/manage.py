@@ -44,7 +44,7 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Open a table, and get the token of its game master."""
-    made = _find(url, data_dir).create_session(name)
+    made = find(url, data_dir).create_session(name)
     _show(made, as_json, ("session", "gm_token", "url"))
 
 
@@ -61,7 +61,7 @@ def invite(
     _require_id(session, "SESSION")
     if user is not None:
         _require_id(user, "--user")
-    made = _find(url, data_dir).invite(session, _role(role), name, user)
+    made = find(url, data_dir).invite(session, _role(role), name, user)
     _show(made, as_json, ("token", "user", "url"))
 
 
@@ -74,7 +74,7 @@ def status(
     """Show what is alive in the server, and under whom."""
     if watch and as_json:
         raise typer.BadParameter("--watch keeps printing and --json prints one document: choose one")
-    server = _find(url, data_dir)
+    server = find(url, data_dir)
     if watch:
         _watch(server)
     elif as_json:
@@ -83,7 +83,7 @@ def status(
         Console().print(tree.table(server.status()))
 
 
-def _find(url: str | None, data_dir: Path) -> Management:
+def find(url: str | None, data_dir: Path) -> Management:
     """Find the server. The token has a variable and no option, which would show in the list of processes."""
     return Management.find(url, data_dir, os.environ.get(TOKEN_VARIABLE))
 

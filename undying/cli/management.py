@@ -81,6 +81,14 @@ class Management:
         """Return `{url, actors}`, a row per living thing in the server."""
         return self._ask("GET", "/v1/status", None)
 
+    def history(self, stream: str) -> JsonObject:
+        """Return `{id, history}`: how an entity ended so far, latest first."""
+        return self._ask("GET", f"/v1/actors/{stream}/history", None)
+
+    def readmit(self, stream: str) -> JsonObject:
+        """Have a quarantined or failed entity tried again; returns `{id}`."""
+        return self._ask("POST", f"/v1/actors/{stream}/readmit", {})
+
     def _ask(self, method: Literal["GET", "POST"], path: str, body: JsonObject | None) -> JsonObject:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310 - `find` lets http and https pass only
         request.add_header("Authorization", f"Bearer {self.token}")

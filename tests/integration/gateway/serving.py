@@ -61,6 +61,7 @@ class FakeTables:
     role: Role = Role.GM
     submitted: list[tuple[Grant, list[JsonObject]]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+    readmitted: list[str] = field(default_factory=list)
     stuck: asyncio.Event | None = None
     waiting: int = 0
 
@@ -99,6 +100,14 @@ class FakeTables:
     async def status(self) -> list[JsonObject]:
         await self._turn()
         return [{"id": "gateway:1", "kind": "gateway"}]
+
+    async def history(self, stream: str) -> list[JsonObject]:
+        await self._turn()
+        return [{"where": "process:a", "reason": "killed", "detail": stream, "ago_ms": 5}]
+
+    async def readmit(self, stream: str) -> None:
+        await self._turn()
+        self.readmitted.append(stream)
 
     async def ready(self) -> None:
         await self._turn()

@@ -58,7 +58,16 @@ async def test_a_host_header_that_is_no_host_is_not_echoed() -> None:
         assert b"script" not in answer.body
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/v1/sessions"), ("GET", "/v1/sessions"), ("GET", "/v1/status")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/sessions"),
+        ("GET", "/v1/sessions"),
+        ("GET", "/v1/status"),
+        ("GET", "/v1/actors/session:s1/history"),
+        ("POST", "/v1/actors/session:s1/readmit"),
+    ],
+)
 @pytest.mark.parametrize("token", [None, "wrong", "gm", ADMIN + "x", "é"])
 async def test_management_needs_the_admin_token(method: str, path: str, token: str | None) -> None:
     async with serving() as served:
@@ -458,3 +467,13 @@ async def test_snapshots_are_limited_by_holder_apart_from_ops() -> None:
         assert (await served.http("POST", OPS, token=served.token(), body={"ops": [OP]})).status == 200
         served.now_s[0] += 1
         assert (await served.http("GET", SNAPSHOT, token=served.token())).status == 200
+
+
+async def test_the_admin_reads_how_an_entity_ended_and_has_it_tried_again() -> None:
+    async with serving() as served:
+        told = (await served.http("GET", "/v1/actors/session:s1/history", token=ADMIN)).json
+        assert (told["id"], told["history"][0]["reason"]) == ("session:s1", "killed")
+        done = await served.http("POST", "/v1/actors/character:c1/readmit", token=ADMIN, body={})
+        assert (done.status, done.json, served.tables.readmitted) == (200, {"id": "character:c1"}, ["character:c1"])
+        bad = await served.http("GET", "/v1/actors/nobody/history", token=ADMIN)
+        assert (bad.status, bad.code) == (400, "BAD_ARGS")

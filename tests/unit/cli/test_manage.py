@@ -131,3 +131,40 @@ def test_a_url_on_the_command_line_wins(server: ScriptedServer, undying: Command
     (Path(".undying") / "url").write_text("http://127.0.0.1:9")
     server.answer("GET /v1/status", 200, {"url": server.url, "actors": []})
     assert undying("status", "--json", "--url", server.url).exit_code == 0
+
+
+ILL: Json = {"id": "session:s1", "kind": "session", "state": "quarantined", "reason": "11 endings in 60 s"}
+WELL: Json = {"id": "session:s2", "kind": "session", "state": "live"}
+
+
+def test_quarantine_lists_what_is_in_it_with_why_and_how_it_ended(server: ScriptedServer, undying: Command) -> None:
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": [ILL, WELL]})
+    endings: Json = [{"reason": "killed", "detail": "signal 9", "where": "process:a", "ago_ms": 5}]
+    server.answer("GET /v1/actors/session:s1/history", 200, {"id": "session:s1", "history": endings})
+    done = undying("quarantine", "list", "--json")
+    assert done.exit_code == 0
+    (row,) = json.loads(done.out)["actors"]
+    assert (row["id"], row["reason"], row["history"]) == ("session:s1", "11 endings in 60 s", endings)
+    shown = undying("quarantine", "list").out
+    assert "session:s1" in shown
+    assert "signal 9" in shown
+
+
+def test_an_empty_quarantine_says_so(server: ScriptedServer, undying: Command) -> None:
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": [WELL]})
+    assert undying("quarantine", "list").out == "nothing is in quarantine\n"
+    assert json.loads(undying("quarantine", "list", "--json").out) == {"actors": []}
+
+
+def test_release_has_an_entity_tried_again(server: ScriptedServer, undying: Command) -> None:
+    server.answer("POST /v1/actors/session:s1/readmit", 200, {"id": "session:s1"})
+    done = undying("quarantine", "release", "session:s1", "--json")
+    assert (done.exit_code, json.loads(done.out)) == (0, {"id": "session:s1"})
+
+
+def test_what_can_not_be_released_is_told(server: ScriptedServer, undying: Command) -> None:
+    server.answer("POST /v1/actors/session:s1/readmit", 409, Failure(Code.WRONG_STATE, "session:s1 is live").to_wire())
+    done = undying("quarantine", "release", "session:s1")
+    assert (done.exit_code, done.out) == (1, "")
+    assert "session:s1 is live" in done.err
+    assert undying("quarantine", "release", "nobody").exit_code == 2

@@ -45,6 +45,12 @@ class KnownOverview:
             raise error(Code.UNAVAILABLE, "no supervisor")
         return self.rows
 
+    async def history(self, stream: str) -> list[JsonObject]:
+        raise error(Code.NOT_FOUND, "not here", stream=stream)
+
+    async def readmit(self, stream: str) -> None:
+        raise error(Code.NOT_FOUND, "not here", stream=stream)
+
 
 class Desk:
     """Tables over a scripted host."""

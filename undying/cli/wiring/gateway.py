@@ -18,13 +18,13 @@ from gateway.program import Gateway, GatewaySettings
 from gateway.sockets import SocketSettings, frames_per_s
 from gateway.tables import HubTables
 from persistence.store import Store, StoreUnavailable
-from supervision.locator import Locator
+from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
 from supervision.root import NAME as ROOT
 from undying.cli.wiring.environment import now_ms, open_store, read_settings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
-from undying.protocol.ids import Kind
+from undying.protocol.ids import Kind, split_stream
 
 SECRET: Final = "tokens"
 RATE_BURST_FACTOR: Final = 2
@@ -41,7 +41,7 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
     hub_settings = HubSettings(node=inside.node, rate_per_s=serve.rate_limit, rate_burst=serve.rate_limit * RATE_BURST_FACTOR)
     locator = HostRefs(Locator(inside.runtime, rng))
     hub = Hub(f"{gateway_id}/{rng.randbytes(6).hex()}", locator, tokens, hub_settings, metrics, rng, now_ms)
-    tables = HubTables(hub, StoredDirectory(store), RootOverview(inside, rng))
+    tables = HubTables(hub, StoredDirectory(store), Supervisors(inside, rng))
     assert serve.admin_token is not None
     api = Api(
         tables=tables,
@@ -124,12 +124,24 @@ class StoredDirectory:
         return {session: str(msgpack.unpackb(facts)["name"]) for session, facts in listed.items()}
 
 
-class RootOverview:
-    """`gateway.tables.Overview`: asks the root."""
+class Supervisors:
+    """`gateway.tables.Overview`: asks the root about all, and the supervisor of its kind about an entity."""
 
     def __init__(self, inside: Inside, rng: random.Random) -> None:
         self._root = Reach(inside.runtime, ROOT, rng)
+        self._owners = {kind: Reach(inside.runtime, name, rng) for kind, name in SUPERVISORS.items()}
 
     async def status(self) -> list[JsonObject]:
         """Return the rows of `undying status`. Raises UndyingError UNAVAILABLE."""
         return cast("list[JsonObject]", await self._root.call("status"))
+
+    async def history(self, stream: str) -> list[JsonObject]:
+        """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        return cast("list[JsonObject]", await self._owner(stream).call("history", stream))
+
+    async def readmit(self, stream: str) -> None:
+        """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
+        await self._owner(stream).call("readmit", stream)
+
+    def _owner(self, stream: str) -> Reach:
+        return self._owners[split_stream(stream)[0]]
