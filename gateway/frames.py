@@ -34,10 +34,13 @@ _STATE = cast(bytes, msgpack.packb("state"))
 
 
 class BatchFrames:
-    """The `ev` frames of one batch, made as they are asked for."""
+    """The `ev` frames of one batch, made as they are asked for. `end` is the position that the batch leads to."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
+        self.end = (batch.epoch, batch.last)
+        self.count = batch.last - batch.first + 1
+        self._public: dict[Encoding, Encoded] = {}
         self._made: dict[tuple[Encoding, tuple[int, ...]], Encoded] = {}
 
     @functools.cached_property
@@ -46,7 +49,12 @@ class BatchFrames:
 
     def frame(self, viewer: Viewer, encoding: Encoding) -> Encoded:
         """Return the frame that the viewer gets."""
-        key = (encoding, () if self.batch.public else self._views(viewer))
+        if self.batch.public:
+            whole = self._public.get(encoding)
+            if whole is None:
+                whole = self._public[encoding] = self._make(viewer, encoding)
+            return whole
+        key = (encoding, self._views(viewer))
         made = self._made.get(key)
         if made is None:
             made = self._made[key] = self._make(viewer, encoding)

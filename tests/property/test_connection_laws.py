@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.auth import Tokens
@@ -131,17 +131,27 @@ class Locator:
 
 @dataclass
 class Client:
-    """One connection, and the position that its client resumed from."""
+    """One connection, the position that its client resumed from, and how many messages the client has read."""
 
     socket: FakeSocket
     connection: Connection
     resumed: Pos | None
+    read: int = 0
+    asked: int = 0
 
-    def position(self) -> Pos | None:
-        """Check that what the client was given is contiguous; return where it leads to."""
+    def beat(self) -> None:
+        """Send a heartbeat of what was read, unless the client still waits for the answer to the one before."""
+        read = self.socket.got[: self.read]
+        welcomed = any(message["t"] == "welcome" for message in read)
+        if welcomed and sum(message["t"] == "hb_ok" for message in read) == self.asked:
+            self.asked += 1
+            send(self.connection, {"t": "hb", "pos": {SESSION: self.position(self.read)}, "time": 0})
+
+    def position(self, read: int | None = None) -> Pos | None:
+        """Check that what the client was given, or has read of it, is contiguous; return where it leads to."""
         here = self.resumed
         welcomed = False
-        for message in self.socket.got:
+        for message in self.socket.got[:read]:
             if message["t"] == "welcome":
                 welcomed = True
             elif message["t"] == "snapshot":
@@ -173,11 +183,23 @@ STEPS = st.one_of(
     st.tuples(st.just("claim"), st.none()),
     st.tuples(st.just("forget"), st.integers(1, 3)),
     st.tuples(st.just("turn"), st.none()),
+    st.tuples(st.just("read"), st.tuples(st.integers(0, 9), st.integers(1, 5))),
+    st.tuples(st.just("beat"), st.integers(0, 9)),
 )
+
+CROSSING: list[tuple[str, Any]] = [
+    ("commit", [False, False]),
+    ("join", (1, 0)),
+    *[("answer", 4)] * 6,
+    ("read", (0, 2)),
+    ("beat", 0),
+]
+"""A heartbeat of a client that has read its welcome and not yet the replay behind it."""
 
 
 @settings(max_examples=250, deadline=None)
 @given(st.lists(STEPS, max_size=40))
+@example(CROSSING)
 def test_a_client_is_given_each_event_once_or_a_snapshot_whatever_gets_lost(steps: list[tuple[str, Any]]) -> None:
     run_virtual(_play(steps), limit_s=60)
 
@@ -204,6 +226,11 @@ async def _play(steps: list[tuple[str, Any]]) -> None:
             host.keeps = min(len(host.entries) - 1, host.keeps + value)
         elif kind == "join":
             clients.append(_join(hub, tokens, f"user{len(clients)}", value))
+        elif kind == "read" and clients:
+            client = clients[value[0] % len(clients)]
+            client.read = min(len(client.socket.got), client.read + value[1])
+        elif kind == "beat" and clients:
+            clients[value % len(clients)].beat()
         await asyncio.sleep(0.001)
     host.commit([False])
     host.say(host.entries[-1])

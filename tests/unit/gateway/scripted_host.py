@@ -19,6 +19,7 @@ from gateway.metrics import Metrics
 from undying.protocol.codec import Encoding
 from undying.protocol.data import JsonObject
 from undying.protocol.effects import Effect, pack_effects
+from undying.protocol.errors import Code, Failure
 from undying.protocol.ids import Role
 from undying.protocol.link import (
     Acked,
@@ -128,6 +129,12 @@ class ScriptedHost:
         """Answer the next op with yes."""
         item: OpItem = await self.asked_for(OpItem)
         await self.tell(Acked("ack", item.ref, (1, 1), result, None, False))
+        return item
+
+    async def refuse(self, code: Code) -> OpItem:
+        """Answer the next op with no."""
+        item: OpItem = await self.asked_for(OpItem)
+        await self.tell(Acked("ack", item.ref, (-1, -1), None, Failure(code, "no").to_wire(), False))
         return item
 
 

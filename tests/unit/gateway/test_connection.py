@@ -7,8 +7,9 @@ from typing import Any
 import msgpack
 import pytest
 
-from gateway.connection import NOTHING_S_FACTOR
-from tests.unit.gateway.scripted_host import SESSION, FakeSocket, Gateway, batch, make_gateway, send
+from gateway.connection import NOTHING_S_FACTOR, Connection
+from tests.unit.gateway.scripted_host import SESSION, SPARE, FakeSocket, Gateway, batch, make_gateway, send
+from undying.protocol.effects import ChangeRole
 from undying.protocol.errors import Code, Failure
 from undying.protocol.ids import Role
 from undying.protocol.link import Acked, Batch, JoinItem, Opened, OpenItem, OpItem
@@ -41,7 +42,7 @@ def claim(epoch: int, prev: tuple[int, int]) -> Batch:
     return Batch("ev", SESSION, epoch, 0, 0, True, msgpack.packb([event]), b"")
 
 
-async def resume(gateway: Gateway, pos: tuple[int, int], *batches: Batch, at: tuple[int, int]) -> FakeSocket:
+async def resume(gateway: Gateway, pos: tuple[int, int], *batches: Batch, at: tuple[int, int]) -> tuple[FakeSocket, Connection]:
     """Join with a position; the host replays the batches up to `at`."""
     socket, connection = gateway.connect()
     token = gateway.tokens.join_token("s1", "ada", "Ada", Role.PLAYER, 60)
@@ -51,7 +52,7 @@ async def resume(gateway: Gateway, pos: tuple[int, int], *batches: Batch, at: tu
     assert item.pos == pos
     mode: Any = "replay" if batches else "live"
     await gateway.host.tell(Opened("opened", item.ref, SESSION, mode, at, b"", list(batches), ""))
-    return socket
+    return socket, connection
 
 
 async def test_hello_then_welcome_then_what_is_there_then_live() -> None:
@@ -63,19 +64,19 @@ async def test_hello_then_welcome_then_what_is_there_then_live() -> None:
 
 
 async def test_a_client_without_a_gap_is_live_at_once() -> None:
-    socket = await resume(make_gateway(), (1, 3), at=(1, 3))
+    socket, _ = await resume(make_gateway(), (1, 3), at=(1, 3))
     assert kinds(socket) == ["hello", "welcome", "live"]
 
 
 async def test_a_resume_inside_a_batch_gets_only_what_it_lacks() -> None:
-    socket = await resume(make_gateway(), (1, 2), batch(1, NEWS, NEWS, NEWS), batch(4, NEWS), at=(1, 4))
+    socket, _ = await resume(make_gateway(), (1, 2), batch(1, NEWS, NEWS, NEWS), batch(4, NEWS), at=(1, 4))
     assert kinds(socket) == ["hello", "welcome", "ev", "ev", "live"]
     assert seqs(socket) == [(1, 3), (1, 4)]
 
 
 async def test_a_resume_in_an_older_epoch_is_not_taken_for_one_inside_a_newer_batch() -> None:
     new = batch(1, NEWS)._replace(epoch=2)
-    socket = await resume(make_gateway(), (1, 5), claim(2, (1, 5)), new, at=(2, 1))
+    socket, _ = await resume(make_gateway(), (1, 5), claim(2, (1, 5)), new, at=(2, 1))
     assert seqs(socket) == [(2, 0), (2, 1)]
 
 
@@ -146,6 +147,36 @@ async def test_a_heartbeat_of_a_client_that_has_not_read_yet_what_was_just_sent_
     assert await nothing_asked(gateway)
 
 
+async def test_a_heartbeat_that_crosses_the_replay_it_knows_nothing_of_brings_nothing_twice() -> None:
+    gateway = make_gateway()
+    socket, connection = await resume(gateway, (1, 2), batch(3, NEWS, NEWS), at=(1, 4))
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 2]}})
+    assert await nothing_asked(gateway)
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 4]}})
+    assert await nothing_asked(gateway)
+    assert seqs(socket) == [(1, 3), (1, 4)]
+
+
+async def test_a_heartbeat_that_crosses_a_snapshot_on_a_living_connection_brings_nothing_twice() -> None:
+    gateway = make_gateway()
+    socket, connection = await gateway.seat()
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 0]}})
+    await gateway.host.tell(batch(1, NEWS, NEWS, effects=[ChangeRole("role", "ada", "gm")]))
+    await gateway.host.let_in(Role.GM)
+    await gateway.host.show((1, 2))
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 0]}})
+    assert await nothing_asked(gateway)
+    assert kinds(socket)[-2:] == ["live", "hb_ok"]
+
+
+async def test_a_loss_between_two_heartbeats_after_a_replay_is_noticed_as_any_other() -> None:
+    gateway = make_gateway()
+    _, connection = await resume(gateway, (1, 2), batch(3, NEWS, NEWS), at=(1, 4))
+    for _ in range(2):
+        send(connection, {"t": "hb", "pos": {SESSION: [1, 3]}})
+    assert (await gateway.host.asked_for(OpenItem)).pos == (1, 3)
+
+
 async def test_an_ack_says_what_the_session_said() -> None:
     gateway = make_gateway()
     socket, connection = await gateway.seat()
@@ -193,6 +224,28 @@ async def test_an_op_before_the_join_is_not_authenticated() -> None:
     socket, connection = make_gateway().connect()
     send(connection, {"t": "op", "id": "x", "s": SESSION, "k": "chat.say", "d": {}})
     assert (errors(socket), socket.closed) == (["NOT_AUTHENTICATED"], 4001)
+
+
+async def test_a_heartbeat_before_the_join_is_a_protocol_error() -> None:
+    socket, connection = make_gateway().connect()
+    send(connection, {"t": "hb"})
+    assert (errors(socket), socket.closed) == (["BAD_FRAME"], 4002)
+
+
+async def test_a_heartbeat_during_the_join_is_answered_and_says_nothing_about_what_was_given_later() -> None:
+    gateway = make_gateway()
+    socket, connection = gateway.connect()
+    token = gateway.tokens.join_token("s1", "ada", "Ada", Role.PLAYER, 60)
+    send(connection, {"t": "join", "token": token, "resume": {SESSION: [1, 1], SPARE: [1, 0]}})
+    await gateway.host.let_in(Role.PLAYER, [SESSION, SPARE])
+    item: OpenItem = await gateway.host.asked_for(OpenItem)
+    await gateway.host.tell(Opened("opened", item.ref, SESSION, "replay", (1, 2), b"", [batch(2, NEWS)], ""))
+    for _ in range(2):
+        send(connection, {"t": "hb", "pos": {SESSION: [1, 1]}})
+    assert [answer["pos"] for answer in socket.of("hb_ok")] == [{}, {}]
+    await gateway.host.show()
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 1]}})
+    assert await nothing_asked(gateway)
 
 
 async def test_a_second_join_is_a_protocol_error() -> None:
@@ -254,8 +307,12 @@ async def test_positions_of_the_wrong_shape_are_as_none() -> None:
     [
         (Code.REMOVED, 4003),
         (Code.NOT_FOUND, 4003),
+        (Code.LIMIT_EXCEEDED, 4003),
+        (Code.WRONG_STATE, 4003),
         (Code.UNAVAILABLE, 4101),
-        (Code.LIMIT_EXCEEDED, 4100),
+        (Code.QUARANTINED, 4100),
+        (Code.DATA_DAMAGED, 4100),
+        (Code.INTERNAL, 4100),
     ],
 )
 async def test_a_join_that_the_session_refuses_ends_with_the_code_that_says_what_to_do_next(code: Code, close: int) -> None:

@@ -183,6 +183,7 @@ async def test_a_pause_holds_for_characters_until_it_ends_and_not_for_game_maste
     await gateway.host.tell(batch(1, NEWS, effects=[Pause("pause", True)] if told == "by an event" else []))
     op = {"t": "op", "id": "x", "s": SPARE, "k": "hp.change", "d": {}}
     send(ada, op)
+    assert (await gateway.host.refuse(Code.FORBIDDEN)).role == "spectator"
     assert [ack["error"]["code"] for ack in player.of("ack")] == ["PAUSED"]
     send(ada, op | {"s": SESSION})  # the session knows for itself
     send(master, op)
