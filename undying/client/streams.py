@@ -5,7 +5,8 @@ is the one numbered one higher, a skip (events that this viewer may not see) cou
 the claim of a later epoch whose `prev` is exactly where the client stands. What is at or before the position was
 already heard and is dropped. Anything else is a gap: nothing after it is let through until it is filled.
 
-Frames are the server's; one without the shape that the protocol gives it raises KeyError, TypeError or ValueError.
+Frames are the server's; one without the shape that the protocol gives it raises KeyError, TypeError or ValueError, and
+nothing of it is taken.
 """
 
 from __future__ import annotations
@@ -71,12 +72,12 @@ class Streams:
 
     def welcome(self, streams: Mapping[str, object]) -> list[TableEvent]:
         """Take the streams of a `welcome`; what it does not name any more is gone."""
-        gone = [stream for stream in self._follows if stream not in streams]
+        modes = {stream: cast("dict[str, object]", told)["mode"] for stream, told in streams.items()}
+        gone = [stream for stream in self._follows if stream not in modes]
         for stream in gone:
             del self._follows[stream]
-        for stream, told in streams.items():
+        for stream, mode in modes.items():
             follow = self._follows.setdefault(stream, _Follow())
-            mode = cast("dict[str, object]", told)["mode"]
             if mode == "snapshot":
                 follow.position = None
             follow.live = mode == "live" and follow.position is not None
@@ -84,13 +85,12 @@ class Streams:
 
     def snapshot(self, frame: JsonObject) -> TableEvent:
         """Take a snapshot; a stream that is new starts with it."""
-        stream, position = _stream(frame), _position(frame["pos"])
+        stream, position, state = _stream(frame), _position(frame["pos"]), frame["state"]
+        if not isinstance(state, dict):
+            raise TypeError("a snapshot's state is a map")
         follow = self._follows.setdefault(stream, _Follow())
         follow.position, follow.hole_at = position, None
         _settle_live(follow)
-        state = frame["state"]
-        if not isinstance(state, dict):
-            raise TypeError("a snapshot's state is a map")
         return TableEvent(stream, SNAPSHOT, state, position=position)
 
     def caught_up(self, frame: JsonObject) -> bool:
@@ -115,17 +115,18 @@ class Streams:
         if follow is None or follow.position is None:
             return [], False
         fresh: list[TableEvent] = []
+        here, gap = follow.position, False
         for item in cast("list[JsonObject]", items):
-            then = _step(follow.position, epoch, item)
+            then = _step(here, epoch, item)
             if then is None:
-                return fresh, True
-            if then == follow.position:
-                continue
-            follow.position = then
-            _settle_live(follow)
-            if "skip" not in item:
+                gap = True
+                break
+            if then != here and "skip" not in item:
                 fresh.append(_event(stream, then, item))
-        return fresh, False
+            here = then
+        follow.position = here
+        _settle_live(follow)
+        return fresh, gap
 
     def mark_hole(self, stream: str) -> None:
         """Take note that a gap was not filled. The second time at the same position, a snapshot is to fill it."""
