@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from undying.client.connecting import connect
     from undying.client.events import TableEvent
-    from undying.client.failures import Closed, Disconnected, OpRefused
+    from undying.client.failures import Closed, Disconnected, OpRefused, OutcomeUnknown
     from undying.client.table import Table
 
-__all__ = ["Closed", "Disconnected", "OpRefused", "Table", "TableEvent", "connect"]
+__all__ = ["Closed", "Disconnected", "OpRefused", "OutcomeUnknown", "Table", "TableEvent", "connect"]
 
 _HOME = {
     "connect": "undying.client.connecting",
     "Table": "undying.client.table",
     "TableEvent": "undying.client.events",
     "OpRefused": "undying.client.failures",
+    "OutcomeUnknown": "undying.client.failures",
     "Disconnected": "undying.client.failures",
     "Closed": "undying.client.failures",
 }

@@ -1,6 +1,7 @@
 """What can be asked of a table, by topic: each method is one op of the protocol, and returns when it was done.
 
-All methods raise what `Table.op` raises: OpRefused when the answer is no, Disconnected when the table ended.
+All methods raise what `Table.op` raises: OpRefused when the answer is no, OutcomeUnknown when there was none that says
+whether it was done, Disconnected when the table ended.
 """
 
 from __future__ import annotations

@@ -17,8 +17,9 @@ class Limits:
     """Bounds of one client, times in seconds; what happens at each bound stands beside it.
 
     `pending`: ops without an answer; one more is refused with OVERLOADED. `tries`: how often an op is tried that gets
-    recoverable refusals; then the last one is the answer. `first_s`: how long the first connection may take in all,
-    `away_s`: how long a later outage may last (None: for ever); then the table ends with WEBSOCKET_DISCONNECTED.
+    recoverable refusals; then the last one is the answer, or OutcomeUnknown when a try may have been done. `first_s`: how
+    long it may take in all until the table is live for the first time, `away_s`: how long it may later be not live (None: for
+    ever); then the table ends with WEBSOCKET_DISCONNECTED.
     `step_s`: how long each of opening, hello and welcome may take, `gap_s`: how long the server has to send missing
     events; then a new connection is made. `queue`: events that wait for one subscriber; then `table.lagged`.
     """

@@ -3,7 +3,7 @@
     idle ──start──▶ opening ──connected──▶ greeting ──hello──▶ joining ──welcome──▶ joined
                        ▲                      │ broke, hung, or asked to move          │
                        └────── timer ────── waiting ◀──────────────────────────────────┘
-    any ── leave, a close code that says stop, or away longer than allowed ──▶ ended
+    any ── leave, a close code that says stop, another protocol version, or not live longer than allowed ──▶ ended
 
 Inputs are methods; each takes the time in seconds (any steady clock) and returns the `Output`s to carry out, in order.
 `next_timer()` says when `tick` wants to be called. After `Ended` every input returns nothing.
@@ -19,7 +19,7 @@ Invariants:
 from __future__ import annotations
 
 import random
-from typing import Literal
+from typing import Final, Literal
 
 from undying.client import events
 from undying.client.events import Status, TableEvent
@@ -32,6 +32,9 @@ from undying.client.streams import Streams
 from undying.protocol.closes import Close, next_step
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, Failure
+
+VERSION: Final = 1
+"""Of the protocol."""
 
 Phase = Literal["idle", "opening", "greeting", "joining", "joined", "waiting", "ended"]
 
@@ -66,7 +69,9 @@ class Machine:
         """The error that the server named in the frame before; if the connection ends now, it is the reason."""
         self._reason = ""
         """Why the latest connection ended, or could not be opened."""
+        self._been_live = False
         self._away_since_s = 0.0
+        """When the status was last `live`; until it first was, when the machine was started."""
         # Timers, None when off.
         self._step_by: float | None = None
         self._open_at: float | None = None
@@ -144,7 +149,7 @@ class Machine:
             return []
         if _due(self._given_up_by(), now):
             facts: JsonObject = {"last": self._reason} if self._reason else {}
-            return self._end(Failure(Code.WEBSOCKET_DISCONNECTED, "the server could not be reached in time", facts))
+            return self._end(Failure(Code.WEBSOCKET_DISCONNECTED, "the table did not become live in time", facts))
         if _due(self._open_at, now):
             return self._open(now)
         if _due(self._step_by, now) or _due(self._silent_at, now):
@@ -186,13 +191,13 @@ class Machine:
             case "joined", "snapshot":
                 event = self.streams.snapshot(frame)
                 self._gaps.pop(event.stream, None)
-                return [Happened(event)]
+                return self._heard([event])
             case "joined", "live":
                 behind = not self.streams.caught_up(frame)
-                return self._gap(str(frame["s"]), now) if behind else self._show_status()
+                return self._gap(str(frame["s"]), now) if behind else self._show_status(now)
             case "joined", "gone":
                 self._gaps.pop(str(frame["s"]), None)
-                return [*self._heard(self.streams.gone(frame)), *self._show_status()]
+                return [*self._heard(self.streams.gone(frame)), *self._show_status(now)]
             case "joined", "presence":
                 return [Happened(TableEvent(str(frame["s"]), events.PRESENCE, {"users": frame["users"]}))]
             case "joined", "eph":
@@ -207,6 +212,9 @@ class Machine:
         return []  # what is unknown comes from a later version
 
     def _hello(self, frame: JsonObject, now: float) -> list[Output]:
+        if frame.get("v", VERSION) != VERSION:
+            spoken: JsonObject = {"server": frame["v"], "client": VERSION}
+            return self._end(Failure(Code.VERSION_NOT_SUPPORTED, "the server speaks another version of the protocol", spoken))
         hb_ms, max_frame = frame.get("hb_ms"), frame.get("max_frame")
         if isinstance(hb_ms, int) and hb_ms > 0:
             self._hb_s = hb_ms / 1000
@@ -233,7 +241,7 @@ class Machine:
         self._hb_at = now + self._hb_s
         self._reconnect.joined(now)
         self._pending.rewind()
-        return [*self._heard(gone), *self._send_ops(now), *self._show_status()]
+        return [*self._heard(gone), *self._send_ops(now), *self._show_status(now)]
 
     def _events(self, frame: JsonObject, now: float) -> list[Output]:
         stream = str(frame["s"])
@@ -242,7 +250,7 @@ class Machine:
         if self.streams.position(stream) != before:
             self._gaps.pop(stream, None)
         asked = self._gap(stream, now) if gap else []
-        return [*self._heard(fresh), *asked, *self._show_status()]
+        return [*self._heard(fresh), *asked, *self._show_status(now)]
 
     def _answered(self, now: float) -> list[Output]:
         """Ask once more for what is missing: a server may know only at the second heartbeat that it was lost, not late."""
@@ -258,7 +266,7 @@ class Machine:
         failure = Failure.from_wire(frame["error"])
         if recoverable(frame["error"], failure) and self._pending.refuse(op_id, failure, now):
             return []
-        refusal = Settled(op_id, {}, failure)
+        refusal = Settled(op_id, {}, failure, self._pending.outcome_unknown(op_id, failure))
         return [*([refusal] if self._pending.settle(op_id) else []), *self._send_ops(now)]
 
     def _notice(self, frame: JsonObject) -> list[Output]:
@@ -279,8 +287,7 @@ class Machine:
 
     def _heard(self, fresh: list[TableEvent]) -> list[Output]:
         for event in fresh:
-            if event.kind == "member.changed" and event.data.get("user") == self.user:
-                self.role = str(event.data.get("role", self.role))
+            self.role = _role_told(event, self.user) or self.role
         return [Happened(event) for event in fresh]
 
     def _send_ops(self, now: float) -> list[Output]:
@@ -296,14 +303,15 @@ class Machine:
     def _heartbeat(self, now: float) -> Send:
         return Send({"t": "hb", "pos": dict(self.streams.positions()), "time": int(now * 1000)})
 
-    def _show_status(self) -> list[Output]:
-        status: Status
+    def _show_status(self, now: float) -> list[Output]:
+        status: Status = "reconnecting" if self._been_live else "connecting"
         if self.phase == "joined" and self.streams.live(self.session):
             status = "live"
-        else:
-            status = "connecting" if self.status == "connecting" else "reconnecting"
         if status == self.status:
             return []
+        if self.status == "live":
+            self._away_since_s = now
+        self._been_live |= status == "live"
         self.status = status
         return [StatusChanged(status)]
 
@@ -319,13 +327,12 @@ class Machine:
     def _interrupted(self, now: float) -> list[Output]:
         """Put away all that belonged to the connection that is no more."""
         if self.phase == "joined":
-            self._away_since_s = now
             self._reconnect.lost(now)
         self._step_by = self._hb_at = self._silent_at = self._move_at = None
         self._gaps.clear()
         self.streams.interrupt()
         self.phase = "waiting"
-        return self._show_status()
+        return self._show_status(now)
 
     def _wait(self, now: float, *, slow: bool = False, at: float | None = None) -> list[Output]:
         changed = self._interrupted(now)
@@ -345,10 +352,19 @@ class Machine:
         return [*shut, StatusChanged("closed"), Ended(failure, tuple(self._pending.clear()))]
 
     def _given_up_by(self) -> float | None:
-        if self.phase in ("idle", "joined", "ended"):
+        if self.phase in ("idle", "ended") or self.status == "live":
             return None
-        patience_s = self._limits.away_s if self.session else self._limits.first_s
+        patience_s = self._limits.away_s if self._been_live else self._limits.first_s
         return None if patience_s is None else self._away_since_s + patience_s
+
+
+def _role_told(event: TableEvent, user: str) -> str:
+    """Return the role of a user that an event or a session's snapshot tells, empty when it tells none."""
+    told: object = event.data if event.kind == "member.changed" and event.data.get("user") == user else None
+    if event.kind == events.SNAPSHOT:
+        members = event.data.get("members")
+        told = members.get(user) if isinstance(members, dict) else None
+    return str(told.get("role", "")) if isinstance(told, dict) else ""
 
 
 def _due(timer: float | None, now: float) -> bool:

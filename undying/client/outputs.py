@@ -38,11 +38,12 @@ class Happened:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """An op has its answer: a result, or a failure."""
+    """An op has its answer: a result, or a failure; `unknown`: the failure does not say whether it was done."""
 
     op_id: str
     result: JsonObject
     failure: Failure | None = None
+    unknown: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,9 @@ A recoverable refusal is no answer: the op waits (as long as the server says, an
 `tries_max` times; ops that were asked after it may be done before it then. An op that its caller gave up is not sent
 any more: late is not what they asked for.
 
+A try is *open* when nothing is known of it: it was sent and the connection ended, or its failure says that it may have been
+done. An op with an open try is not refused by a failure that speaks only of another try (`failures.leaves_open`).
+
 Bounds: `limit` ops; one more is refused with OVERLOADED and was never sent. At most `WINDOW` of them are on the wire;
 the others wait their turn, so that a server's own bound does not break the order.
 """
@@ -18,7 +21,7 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
-from undying.client.failures import OpRefused
+from undying.client.failures import OpRefused, leaves_open, says_nothing
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, Failure
 from undying.resilience.backoff import Backoff
@@ -36,6 +39,8 @@ class _Pending:
     on_wire: bool = False
     given_up: bool = False
     refusals: int = 0
+    open: bool = False
+    """Whether one of its tries is open."""
     due_s: float | None = None
     """When to send it again after a recoverable refusal."""
 
@@ -64,6 +69,7 @@ class PendingOps:
         self._ops = {op_id: op for op_id, op in self._ops.items() if not op.given_up}
         self._on_wire = 0
         for op in self._ops.values():
+            op.open |= op.on_wire
             op.on_wire, op.due_s = False, None
 
     def sendable(self, now: float) -> list[JsonObject]:
@@ -97,8 +103,11 @@ class PendingOps:
     def refuse(self, op_id: str, failure: Failure, now: float) -> bool:
         """Take a recoverable refusal. Returns True when the op will be tried again, False when that was tried enough."""
         op = self._ops.get(op_id)
-        if op is None or op.given_up or not op.on_wire:
+        if op is None or op.given_up:
             return False
+        if not op.on_wire:
+            return True  # it waits for its next try already
+        op.open |= says_nothing(failure)
         op.refusals += 1
         if op.refusals >= self._tries_max:
             return False
@@ -106,6 +115,11 @@ class PendingOps:
         op.due_s, op.on_wire = now + wait_s, False
         self._on_wire -= 1
         return True
+
+    def outcome_unknown(self, op_id: str, failure: Failure) -> bool:
+        """Tell whether an op may have been done although `failure` is the last word on it."""
+        op = self._ops.get(op_id)
+        return says_nothing(failure) or (op is not None and op.open and leaves_open(failure))
 
     def give_up(self, op_id: str) -> None:
         """Take note that the caller waits no more. An op that was never sent is forgotten, and never will be."""

@@ -7,10 +7,10 @@
             ...
 
 The connection may break, and the server's processes may die, at any time: the table comes back by itself, every event is
-heard once and in order, and every call goes on waiting until the server has answered it. A call ends in one of four
-ways: its result; OpRefused, nothing happened; Disconnected, the table ended meanwhile and the outcome is unknown; or its
-caller stops waiting (`asyncio.timeout`, a cancelled task), and then an op that never left is not done, and the outcome
-of one that did is unknown.
+heard once and in order, and every call goes on waiting until the server has answered it. A call ends in one of five
+ways: its result; OpRefused, nothing happened; OutcomeUnknown, it was tried often enough and may have happened; Disconnected,
+the table ended meanwhile and the outcome is unknown; or its caller stops waiting (`asyncio.timeout`, a cancelled task), and
+then an op that never left is not done, and the outcome of one that did is unknown.
 
 This module is the shell: it carries out what the machine (`undying.client.machine`) says, on the running asyncio loop's
 time. One task owns the connection; there are no threads.
@@ -40,7 +40,7 @@ from undying.client.asking import (
 )
 from undying.client.connection import Connection
 from undying.client.events import Status, TableEvent
-from undying.client.failures import Closed, Disconnected, OpRefused
+from undying.client.failures import Closed, Disconnected, OpRefused, OutcomeUnknown
 from undying.client.limits import Limits
 from undying.client.machine import Machine
 from undying.client.outputs import Ended, Happened, Open, Output, Send, Settled, Shut, StatusChanged
@@ -49,7 +49,7 @@ from undying.client.subscription import Subscription
 from undying.client.transport import Dial
 from undying.protocol.codec import Encoding, check, encode
 from undying.protocol.data import Json, JsonObject
-from undying.protocol.errors import Code, Failure
+from undying.protocol.errors import Code, Failure, UndyingError
 from undying.protocol.ids import new_id
 from undying.protocol.position import Position, parse_position
 
@@ -146,7 +146,8 @@ class Table:
         """Ask for any op of any stream; returns its result when it is done, durably.
 
         Raises OpRefused when the answer is no, when the op is too large, or when too many wait; UndyingError BAD_FRAME
-        when an argument is not plain data; Closed or Disconnected when the table has ended, or does meanwhile.
+        when an argument is not plain data; OutcomeUnknown when it may or may not be done and was tried often enough; Closed or
+        Disconnected when the table has ended, or does meanwhile.
         """
         if self._end is not None:
             raise self._ended()
@@ -167,6 +168,7 @@ class Table:
             raise
         finally:
             self._answers.pop(op_id, None)
+            self._changed.set()
 
     def signal(self, kind: str, /, **data: Json) -> None:
         """Show the others something for now only (`cursor`, `typing`, `ping`): never stored, and lost while not connected."""
@@ -271,8 +273,7 @@ class Table:
     def _carry_out(self, outputs: list[Output]) -> None:
         for output in outputs:
             self._do(output)
-        if outputs:
-            self._changed.set()
+        self._changed.set()  # without outputs too: events that this viewer may not see move a position and no more
         if self._timer is not None:
             self._timer.cancel()
         at = self._machine.next_timer()
@@ -285,8 +286,9 @@ class Table:
                     self._connection.send(frame)
             case Happened(event):
                 self._hear(event)
-            case Settled(op_id, result, failure):
-                self._settle(op_id, result, None if failure is None else OpRefused(failure))
+            case Settled(op_id, result, failure, unknown):
+                refusal = OutcomeUnknown if unknown else OpRefused
+                self._settle(op_id, result, None if failure is None else refusal(failure))
             case Open(url):
                 self._connection = Connection(url or self._url, self._dial, self._encoding, self)
                 self._tasks.add(self._connection.task)
@@ -308,7 +310,7 @@ class Table:
         for subscription in self._subscribers():
             subscription.push(event)
 
-    def _settle(self, op_id: str, result: JsonObject, failure: OpRefused | Disconnected | None) -> None:
+    def _settle(self, op_id: str, result: JsonObject, failure: UndyingError | None) -> None:
         answer = self._answers.get(op_id)
         if answer is None or answer.done():
             return

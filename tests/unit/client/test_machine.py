@@ -260,6 +260,70 @@ def test_recoverable_refusals_without_end_become_the_answer() -> None:
     assert answer.failure.code is Code.OVERLOADED
 
 
+def refuse(seat: Seat, op_id: str, code: Code) -> list[Settled]:
+    return settled(seat.hear({"t": "ack", "id": op_id, "ok": False, "error": Failure(code, "no").to_wire()}))
+
+
+def refuse_until_settled(seat: Seat, op_id: str, code: Code) -> Settled:
+    """Refuse every try of an op."""
+    while not (answers := refuse(seat, op_id, code)):
+        seat.wait()
+    return answers[0]
+
+
+def lose_a_try(seat: Seat, op_id: str) -> None:
+    """Let an op be sent, lose the connection, and let it be sent again on the next one."""
+    seat.ask(op_id)
+    seat.lose(None)
+    seat.wait()
+    assert seat.peer is not None
+    while seat.machine.phase != "joined":
+        seat.take(seat.machine.received(seat.peer.out.pop(0), seat.now))
+    seat.peer.out.clear()
+
+
+@pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.INTERNAL, Code.DATABASE_UNAVAILABLE])
+def test_an_op_whose_every_try_may_have_been_done_is_not_refused_in_the_end(seat: Seat, code: Code) -> None:
+    seat.ask("a")
+    answer = refuse_until_settled(seat, "a", code)
+    assert (answer.unknown, answer.failure and answer.failure.code) == (True, code)
+
+
+@pytest.mark.parametrize("code", [Code.QUARANTINED, Code.DATA_DAMAGED])
+def test_a_final_failure_of_the_entity_itself_leaves_open_whether_it_had_done_the_op(seat: Seat, code: Code) -> None:
+    seat.ask("a")
+    assert [answer.unknown for answer in refuse(seat, "a", code)] == [True]
+
+
+@pytest.mark.parametrize("code", [Code.OVERLOADED, Code.RATE_LIMITED, Code.NOT_FOUND, Code.PAUSED])
+def test_what_a_gateway_refuses_by_itself_is_a_no_only_when_no_try_before_it_is_open(seat: Seat, code: Code) -> None:
+    seat.ask("a")
+    assert not refuse_until_settled(seat, "a", code).unknown
+    lose_a_try(seat, "b")
+    assert refuse_until_settled(seat, "b", code).unknown
+
+
+@pytest.mark.parametrize("code", [Code.FORBIDDEN, Code.WRONG_STATE, Code.BAD_ARGS])
+def test_what_an_entity_refuses_holds_for_the_tries_before_it(seat: Seat, code: Code) -> None:
+    lose_a_try(seat, "a")
+    assert [answer.unknown for answer in refuse(seat, "a", code)] == [False]
+
+
+def test_a_refusal_of_a_later_version_is_a_refusal(seat: Seat) -> None:
+    seat.ask("a")
+    error: JsonObject = {"code": "OUT_OF_MANA", "recoverable": False, "message": "no"}
+    (answer,) = settled(seat.hear({"t": "ack", "id": "a", "ok": False, "error": error}))
+    assert not answer.unknown
+
+
+def test_a_recoverable_refusal_that_comes_twice_is_still_no_answer(seat: Seat) -> None:
+    seat.ask("a")
+    assert refuse(seat, "a", Code.OVERLOADED) == []
+    assert refuse(seat, "a", Code.OVERLOADED) == []
+    seat.wait()
+    assert settled(seat.run()) == [Settled("a", {"n": 1})]
+
+
 def test_one_op_more_than_the_bound_is_refused_and_the_others_stay() -> None:
     seat = Seat(Limits(pending=2))
     seat.ask("a")
@@ -388,6 +452,46 @@ def test_a_frame_without_its_shape_ends_the_connection_and_not_the_table(seat: S
     assert seat.machine.status == "live"
 
 
+def test_of_a_frame_that_breaks_half_way_nothing_is_believed_and_its_events_are_heard_once(seat: Seat) -> None:
+    there = seat.server.say("a")
+    item: JsonObject = {"n": there.seq, "k": "chat.said", "d": {"text": "a"}}
+    out = seat.hear({"t": "ev", "s": STREAM, "e": 1, "b": [item, {"k": "no n"}]})
+    assert seat.machine.streams.position(STREAM) == (1, 0)
+    seat.wait()
+    out += seat.run()
+    assert [output.event.data["text"] for output in out if isinstance(output, Happened)] == ["a"]
+
+
+def test_of_a_snapshot_without_a_state_not_even_the_position_is_believed(seat: Seat) -> None:
+    seat.hear({"t": "snapshot", "s": STREAM, "pos": [1, 7], "state": None})
+    assert seat.machine.streams.position(STREAM) == (1, 0)
+
+
+def test_a_welcome_that_breaks_half_way_takes_no_stream_away(seat: Seat) -> None:
+    seat.lose(None)
+    seat.wait()
+    assert seat.peer is not None
+    seat.hear(seat.peer.out.pop(0))
+    welcome: JsonObject = {"t": "welcome", "session": "t", "streams": {"character:c": {"mode": "snapshot"}, "character:d": {}}}
+    assert Shut() in seat.hear(welcome)
+    assert seat.machine.streams.positions() == {STREAM: [1, 0]}
+
+
+def test_a_server_of_another_version_ends_the_table() -> None:
+    machine = Machine("join", random.Random(1))
+    machine.start(0.0)
+    machine.connected(0.0)
+    failure = the_end(machine.received({"t": "hello", "v": 2}, 0.0)).failure
+    assert failure is not None
+    assert failure.code is Code.VERSION_NOT_SUPPORTED
+
+
+def test_a_role_is_known_from_a_snapshot_too(seat: Seat) -> None:
+    state: JsonObject = {"members": {"u": {"user": "u", "name": "Una", "role": "player"}}}
+    seat.hear({"t": "snapshot", "s": STREAM, "pos": [1, 4], "state": state})
+    assert seat.machine.role == "player"
+
+
 def test_frames_of_a_later_version_are_passed_over(seat: Seat) -> None:
     assert seat.hear({"t": "sparkle", "s": STREAM}) == []
 
@@ -403,6 +507,50 @@ def test_a_server_that_cannot_be_reached_at_first_ends_the_attempt_in_time() -> 
     assert now == 30.0
     assert failure is not None
     assert failure.context == {"last": "refused"}
+
+
+def welcomed_and_lost(machine: Machine, now: float) -> None:
+    """Let the server welcome the client and go away before anything is shown."""
+    machine.connected(now)
+    machine.received({"t": "hello", "v": 1}, now)
+    streams: JsonObject = {STREAM: {"mode": "snapshot", "pos": [1, 0]}}
+    machine.received({"t": "welcome", "session": "t", "user": "u", "streams": streams}, now)
+    machine.disconnected(None, "refused", now)
+
+
+def test_a_server_that_welcomes_and_never_shows_anything_does_not_hold_the_attempt_up() -> None:
+    machine = Machine("join", random.Random(1), limits=Limits(first_s=30.0))
+    out, now = machine.start(0.0), 0.0
+    while machine.phase != "ended" and now < 100.0:
+        if machine.phase == "opening":
+            welcomed_and_lost(machine, now)
+        now = max(now, machine.next_timer() or 0.0)
+        out = machine.tick(now)
+    assert (now, the_end(out).failure is not None) == (30.0, True)
+
+
+def test_a_table_that_is_joined_and_not_live_in_time_ends() -> None:
+    seat = Seat(Limits(first_s=30.0))
+    while seat.machine.phase != "joined":
+        assert seat.peer is not None
+        seat.hear(seat.peer.out.pop(0))
+    while seat.machine.next_timer() is not None and seat.now < 100.0:
+        seat.wait()
+        seat.hear({"t": "hb_ok", "time": 1})
+    assert (seat.now, seat.machine.status) == (30.0, "closed")
+
+
+def test_an_outage_lasts_until_the_table_is_live_again_and_may_be_bounded() -> None:
+    seat = Seat(Limits(away_s=60.0))
+    seat.run()
+    seat.now = 1_000.0
+    seat.lose(None)
+    while seat.machine.phase != "ended" and seat.now < 2_000.0:
+        if seat.machine.phase == "opening" or seat.peer is not None:
+            seat.peer = None
+            welcomed_and_lost(seat.machine, seat.now)
+        seat.wait()
+    assert seat.now == 1_060.0
 
 
 def test_leaving_says_so_and_ends_everything(seat: Seat) -> None:

@@ -11,13 +11,13 @@ import pytest
 
 from tests.client_model import STREAM, ModelServer, Peer
 from tests.virtual_time import run_virtual
-from undying import Closed, Disconnected, OpRefused, Table, connect
+from undying import Closed, Disconnected, OpRefused, OutcomeUnknown, Table, connect
 from undying.client.events import LAGGED
 from undying.client.limits import Limits
 from undying.client.transport import ConnectionLost, Transport
 from undying.protocol.codec import decode, encode
 from undying.protocol.data import Json, JsonObject
-from undying.protocol.errors import Code, UndyingError
+from undying.protocol.errors import Code, Failure, UndyingError
 
 
 class Outbox(list[JsonObject]):
@@ -172,6 +172,50 @@ def test_a_refused_op_raises_what_the_server_said() -> None:
             with pytest.raises(OpRefused) as refused:
                 await table.op(STREAM, "forbidden")
             assert refused.value.failure.code is Code.FORBIDDEN
+
+    play(scene)
+
+
+def test_an_op_that_may_have_been_done_raises_another_exception_than_a_refusal() -> None:
+    async def scene(place: Place) -> None:
+        async with place.seat(Limits(tries=2)) as table:
+            place.line.deaf = True
+            call = asyncio.create_task(table.say("a"))
+            error = Failure(Code.UNAVAILABLE, "it may yet have been done").to_wire()
+            for _ in range(2):
+                await table.until(lambda: place.line.sent[-1]["t"] == "op")
+                op_id = place.line.sent.pop()["id"]
+                place.line.out.append({"t": "ack", "id": op_id, "ok": False, "error": error})
+                await asyncio.sleep(5.0)
+            with pytest.raises(OutcomeUnknown) as unknown:
+                await call
+            assert unknown.value.failure.code is Code.UNAVAILABLE
+            assert not isinstance(unknown.value, OpRefused)
+
+    play(scene)
+
+
+def test_a_wait_notices_events_that_this_viewer_may_not_see() -> None:
+    async def scene(place: Place) -> None:
+        async with place.seat() as table:
+            wait = asyncio.create_task(table.until(lambda: table.positions[STREAM] == (1, 3)))
+            await asyncio.sleep(0)
+            place.server.hide(3)
+            async with asyncio.timeout(1.0):
+                await wait
+
+    play(scene)
+
+
+def test_a_wait_for_all_calls_to_end_notices_one_that_was_given_up() -> None:
+    async def scene(place: Place) -> None:
+        async with place.seat() as table:
+            place.line.deaf = True
+            call = asyncio.create_task(table.say("a"))
+            await table.until(lambda: table.pending == 1)
+            call.cancel()
+            async with asyncio.timeout(1.0):
+                await table.until(lambda: table.pending == 0)
 
     play(scene)
 
