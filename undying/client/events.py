@@ -47,3 +47,12 @@ class TableEvent:
     by: str = ""
     at_ms: int = 0
     position: Position | None = None
+
+
+def role_told(event: TableEvent, user: str) -> str:
+    """Return the role of a user that an event or a session's snapshot tells, empty when it tells none."""
+    told: object = event.data if event.kind == "member.changed" and event.data.get("user") == user else None
+    if event.kind == SNAPSHOT:
+        members = event.data.get("members")
+        told = members.get(user) if isinstance(members, dict) else None
+    return str(told.get("role", "")) if isinstance(told, dict) else ""

@@ -287,7 +287,7 @@ class Machine:
 
     def _heard(self, fresh: list[TableEvent]) -> list[Output]:
         for event in fresh:
-            self.role = _role_told(event, self.user) or self.role
+            self.role = events.role_told(event, self.user) or self.role
         return [Happened(event) for event in fresh]
 
     def _send_ops(self, now: float) -> list[Output]:
@@ -356,15 +356,6 @@ class Machine:
             return None
         patience_s = self._limits.away_s if self._been_live else self._limits.first_s
         return None if patience_s is None else self._away_since_s + patience_s
-
-
-def _role_told(event: TableEvent, user: str) -> str:
-    """Return the role of a user that an event or a session's snapshot tells, empty when it tells none."""
-    told: object = event.data if event.kind == "member.changed" and event.data.get("user") == user else None
-    if event.kind == events.SNAPSHOT:
-        members = event.data.get("members")
-        told = members.get(user) if isinstance(members, dict) else None
-    return str(told.get("role", "")) if isinstance(told, dict) else ""
 
 
 def _due(timer: float | None, now: float) -> bool:
