@@ -73,7 +73,7 @@ class Channel:
             first_time, self._reached = self._reached == NO_POSITION, answer.pos
             for connection in list(self.connections.values()):
                 if not first_time or connection.given(self.stream) not in (None, answer.pos):
-                    connection.refresh()
+                    connection.lacks(self.stream)
         for batch in answer.batches:
             if (batch.epoch, batch.last) > self._reached:
                 self._take(batch)

@@ -234,6 +234,12 @@ class Connection:
         if self._state in ("joining", "live"):
             self._ask_to_join()
 
+    def lacks(self, stream: str) -> None:
+        """Learn that what the client lacks of a stream can't be told: it gets nothing more of it until it is shown anew."""
+        if stream in self._follows:
+            self._follows[stream] = Follow()
+        self.refresh()
+
     def take_role(self, role: Role) -> None:
         """Look with the eyes of another role from now on; `refresh` follows. What was asked with the old ones is not shown."""
         self._look_as(role)

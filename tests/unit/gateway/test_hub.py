@@ -129,14 +129,14 @@ async def test_what_happened_between_an_open_and_a_subscription_that_failed_at_f
         Failed("fail", failed.ref, "store"), Opened("opened", opened.ref, SPARE, "snapshot", (2, 0), state, [], "")
     )
     sub = await next_of(held)
-    missed = batch(1, NEWS)._replace(stream=SPARE, epoch=2)
-    await gateway.host.tell(missed, Subscribed("subd", sub.ref, SPARE, True, (2, 1), []))
+    missed, then, last = (batch(seq, NEWS)._replace(stream=SPARE, epoch=2) for seq in (1, 2, 3))
+    await gateway.host.tell(missed, Subscribed("subd", sub.ref, SPARE, True, (2, 1), []), then)
     await gateway.host.let_in(Role.PLAYER, [SESSION, SPARE])
     await gateway.host.show()
-    await gateway.host.show((2, 1))
-    await gateway.host.tell(batch(2, NEWS)._replace(stream=SPARE, epoch=2))
-    assert [frame["pos"] for frame in socket.of("snapshot") if frame["s"] == SPARE] == [[2, 0], [2, 1]]
-    assert seqs(socket) == [(2, 2)]
+    await gateway.host.show((2, 2))
+    await gateway.host.tell(last)
+    assert [frame["pos"] for frame in socket.of("snapshot") if frame["s"] == SPARE] == [[2, 0], [2, 2]]
+    assert seqs(socket) == [(2, 3)]
 
 
 @virtual
