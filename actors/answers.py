@@ -6,7 +6,7 @@ enough: such an answer could only turn out differently after the state changed, 
 
 Bounds: `PER_USER` answers for each user, `USERS` users, the longest unused forgotten first; an answer that is still to
 come (`pending`) is never forgotten, nor is the one just given. A user may therefore have at most `PER_USER` ops without
-an answer on one stream; a gateway holds each to less (`gateway.connection.OPS_MAX` times `gateway.hub.SEATS_MAX`).
+an answer on one stream; a gateway holds each to less (`gateway.asking.OPS_MAX` times `gateway.hub.SEATS_MAX`).
 
 An answer is packed once, when it is given, and those bytes go into the entry and into every checkpoint as they are. Most are
 never looked at again. As bytes they are small, and nothing that the garbage collector has to walk: a busy host remembers

@@ -1,8 +1,9 @@
 """From the bytes of one client to whole messages, a bounded number of them in one turn of the loop.
 
 A read may hold tens of thousands of tiny frames. So the library is given `SLICE_BYTES` bytes at once, and after about
-`TURN_FRAMES` frames others have their turn. What is left of the read waits here, with reading paused: never more than one
-read. It waits just so while the peer has paused the socket.
+`TURN_FRAMES` frames or `TURN_BYTES` bytes others have their turn. What is left of the read waits here, with reading paused:
+never more than one read. It waits just so while the peer has paused the socket. After our goodbye the client's is looked for
+at the same pace.
 
 More than `frames_per_s` frames, pings included, end the connection with 4108. What is not used is saved up for `BURST_S`
 seconds; that is settled only when the allowance is used up, so at most twice as much passes at once.
@@ -25,6 +26,7 @@ from undying.protocol.codec import Encoding
 
 SLICE_BYTES: Final = 2_048
 TURN_FRAMES: Final = 64
+TURN_BYTES: Final = 65_536
 BURST_S: Final = 5.0
 
 _TEXT, _BINARY, _CONT = Opcode.TEXT, Opcode.BINARY, Opcode.CONT
@@ -34,7 +36,11 @@ class Edge(Protocol):
     """What the inbox needs of its connection."""
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection; calls `Inbox.end`."""
+        """Say goodbye; calls `Inbox.end`."""
+        ...
+
+    def goodbye(self) -> None:
+        """End at once: the client said goodbye too, or talks nonsense. Calls `Inbox.end`."""
         ...
 
     def answer(self) -> None:
@@ -76,7 +82,8 @@ class Inbox:
         self._scheduled = False
         self._paused = False
         self._ended = False
-        self._deaf = False  # one of the two
+        self._over = False  # ended, and there is no goodbye to look for
+        self._deaf = False  # paused or ended
 
     def feed(self, data: bytes) -> None:
         """Take the bytes of one read."""
@@ -101,13 +108,17 @@ class Inbox:
             self._paused = self._deaf = False
             self._go_on_later()
 
-    def end(self) -> None:
-        """Forget what waits here and give nothing more to `receive`. Reading goes on, for whom the bytes are then."""
-        self._ended = self._deaf = True
+    def end(self, *, goodbye: bool) -> None:
+        """Give nothing more to `receive`; `goodbye`: go on to look for the client's."""
+        self._paused, self._ended, self._over, self._deaf = False, True, not goodbye, True
         self._partial = None
         self._held = []
-        self._rest.clear()
-        self._read_again()
+        if self._over:
+            self._rest.clear()
+        if self._rest:
+            self._go_on_later()
+        else:
+            self._read_again()
 
     def _go_on_later(self) -> None:
         self._stop_reading()
@@ -118,16 +129,17 @@ class Inbox:
     def _go_on(self) -> None:
         """Do one turn's share of what waits here; then there is another turn, or more to read."""
         self._scheduled = False
-        left = TURN_FRAMES
-        while left > 0 and not self._deaf and (self._held or self._rest):
+        frames_left, slices_left = TURN_FRAMES, TURN_BYTES // SLICE_BYTES
+        while frames_left > 0 and slices_left > 0 and not (self._paused or self._over) and (self._held or self._rest):
             if self._held:
                 held, self._held = self._held, []
-                left -= self._look_at(held)
+                frames_left -= self._look_at(held)
             else:
                 part = self._rest[:SLICE_BYTES]
                 del self._rest[:SLICE_BYTES]
-                left -= self._parse(part)
-        if self._deaf:
+                slices_left -= 1
+                frames_left -= self._parse(part)
+        if self._paused or self._over:
             return
         if self._held or self._rest:
             self._go_on_later()
@@ -141,9 +153,23 @@ class Inbox:
         frames = cast("list[Frame]", ws.events_received())
         self._allowance -= len(frames)
         if self._allowance < 0 and not self._earned():
-            self._edge.close(Close.RATE_LIMIT, "more frames than a table needs")
+            self._too_many()
             return 0
+        if self._ended:
+            return self._look_for_goodbye(frames)
         return self._look_at(frames)
+
+    def _too_many(self) -> None:
+        if self._ended:
+            self._edge.goodbye()
+        else:
+            self._edge.close(Close.RATE_LIMIT, "more frames than a table needs")
+
+    def _look_for_goodbye(self, frames: list[Frame]) -> int:
+        self._ws.data_to_send()
+        if self._ws.eof_sent:
+            self._edge.goodbye()
+        return len(frames)
 
     def _earned(self) -> bool:
         """Add what came since the allowance was last used up; tell whether that is enough."""

@@ -28,14 +28,14 @@ def frames_per_s(ops_per_s: int) -> int:
 class SocketSettings:
     """Bounds of every socket: sizes in bytes, times in seconds. `origins` empty: any web page may connect.
 
-    `outbox_cap` is about twice the largest table that rules allow, all its streams in one welcome. `frames_per_s` counts
-    all frames of a client, pings too; 0: no limit.
+    `outbox_cap` is about twice the largest table that rules allow: a session of 2 MiB and a hundred sheets of 128 KiB, all in
+    one welcome. `frames_per_s` counts all frames of a client, pings too; 0: no limit.
     """
 
     frame_max: int = 64 * 1024
     frames_per_s: int = 0
     outbox_max: int = 1024 * 1024
-    outbox_cap: int = 64 * 1024 * 1024
+    outbox_cap: int = 32 * 1024 * 1024
     stall_s: float = 5.0
     connections_max: int = 10_000
     close_s: float = 2.0

@@ -99,7 +99,7 @@ class WebSocket(asyncio.Protocol):
             self._ended_by_client()
             return
         self._ws.send_close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
-        self._leave(self._take_goodbye)
+        self._leave(goodbye=True)
 
     # asyncio.Protocol, and what uvicorn calls
 
@@ -126,7 +126,7 @@ class WebSocket(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """Let the transport close, but don't let a client that reads nothing keep it."""
-        self._leave(_take_nothing)
+        self._leave(goodbye=False)
         return False
 
     def resume_writing(self) -> None:
@@ -138,7 +138,7 @@ class WebSocket(asyncio.Protocol):
         """End: the last callback."""
         self._siblings.discard(self)
         self._outbox.drop()
-        self._stop_taking(_take_nothing)
+        self._stop_taking(goodbye=False)
         if self._cut is not None:
             self._cut.cancel()
         self._tell_lost()
@@ -169,15 +169,6 @@ class WebSocket(asyncio.Protocol):
         self._put_written()
         self._open()
 
-    def _take_goodbye(self, data: bytes) -> None:
-        ws = self._ws
-        ws.receive_data(data)
-        ws.events_received()
-        ws.data_to_send()
-        if ws.eof_sent:  # it answered, or talks nonsense: either way there is nothing to wait for
-            self._take = _take_nothing
-            self._transport.close()
-
     # Opening
 
     def _open(self) -> None:
@@ -197,6 +188,11 @@ class WebSocket(asyncio.Protocol):
             self._ended_by_client()
         else:
             self._put_written()
+
+    def goodbye(self) -> None:
+        """End at once: the client said goodbye too, or talks nonsense, and there is nothing to wait for."""
+        self._stop_taking(goodbye=False)
+        self._transport.close()
 
     def guarded(self, call: Callable[[], None]) -> None:
         """Call, and let a defect end this connection and no other."""
@@ -224,30 +220,31 @@ class WebSocket(asyncio.Protocol):
             return
         # After an error bytes of the client may be under way; closing on them would reset the connection and with
         # it, maybe, the close frame that says why. So the client closes, or the timer cuts.
-        self._leave(_take_nothing)
+        self._leave(goodbye=False)
         if self._transport.can_write_eof() and not self._transport.is_closing():
             self._transport.write_eof()
 
     def _finish(self) -> None:
-        self._leave(_take_nothing)
+        self._leave(goodbye=False)
         self._transport.close()
 
-    def _leave(self, then: Callable[[bytes], None]) -> None:
-        """Write the last bytes, take nothing more as a message, and cut in `close_s` seconds at the latest."""
+    def _leave(self, *, goodbye: bool) -> None:
+        """Write the last bytes, take nothing more but the client's goodbye, and cut in `close_s` seconds at the latest."""
         if self._leaving:
             return
-        self._stop_taking(then)
+        self._stop_taking(goodbye=goodbye)
         self._put_written()
         self._outbox.finish()
         self._cut = self._loop.call_later(self._settings.close_s, self._transport.abort)
         # Later, because the caller may be a hub that is sending to all its sockets.
         self._loop.call_soon(self._tell_lost)
 
-    def _stop_taking(self, then: Callable[[bytes], None]) -> None:
+    def _stop_taking(self, *, goodbye: bool) -> None:
         self._leaving = True
-        self._take = then
+        if not goodbye:
+            self._take = _take_nothing
         if self._inbox is not None:
-            self._inbox.end()
+            self._inbox.end(goodbye=goodbye)
 
     def _tell_lost(self) -> None:
         peer, self._peer = self._peer, None

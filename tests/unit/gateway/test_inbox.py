@@ -26,6 +26,7 @@ class Line:
     frames_per_s: int = PER_S
     heard: list[bytes | str] = field(default_factory=list)
     closed: int | None = None
+    cut: bool = False
 
     def __post_init__(self) -> None:
         self.ws = ServerProtocol(state=State.OPEN)
@@ -41,7 +42,11 @@ class Line:
 
     def close(self, code: int, reason: str) -> None:
         self.closed = code
-        self.inbox.end()
+        self.inbox.end(goodbye=True)
+
+    def goodbye(self) -> None:
+        self.cut = True
+        self.inbox.end(goodbye=False)
 
     def answer(self) -> None:
         self.ws.data_to_send()
@@ -89,6 +94,34 @@ def test_nothing_of_a_read_that_holds_too_many_frames_is_heard_after_the_end() -
         await line.send(int(BURST_S * PER_S) + 2_000)
         assert line.closed == 4108
         assert len(line.heard) <= BURST_S * PER_S
+
+    run_virtual(run(), limit_s=10)
+
+
+def test_frames_after_our_goodbye_are_counted_too_and_too_many_are_not_waited_through() -> None:
+    async def run() -> None:
+        line = Line()
+        line.close(4003, "out")
+        await line.send(int(BURST_S * PER_S))
+        assert not line.cut
+        await line.send(1)
+        assert line.cut
+        assert line.heard == []
+
+    run_virtual(run(), limit_s=10)
+
+
+def test_the_goodbye_of_a_client_is_found_behind_what_it_had_sent_before() -> None:
+    async def run() -> None:
+        line = Line(frames_per_s=0)
+        line.inbox.pause()
+        await line.send(2_000)
+        line.inbox.feed(bytes([0x88, 0x80, 0, 0, 0, 0]))
+        line.close(4003, "out")
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert line.cut
+        assert line.heard == []
 
     run_virtual(run(), limit_s=10)
 
