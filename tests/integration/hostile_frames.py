@@ -134,5 +134,5 @@ STRANGERS: Final = (
     Row("a token of 5 kB", said({"t": "join", "token": "x" * 5_000}), Ended(4001, "NOT_AUTHENTICATED"), who=""),
     Row("a token with a null byte", said({"t": "join", "token": "a.b.c\x00"}), Ended(4001, "NOT_AUTHENTICATED"), who=""),
     Row("a token that is no ASCII", said({"t": "join", "token": "ä.ö.ü"}), Ended(4001, "NOT_AUTHENTICATED"), who=""),
-    Row("a heartbeat before the join", said({"t": "hb", "pos": {"session:x": [0, 0]}}), Ignored(), who=""),
+    Row("a heartbeat before the join", said({"t": "hb", "pos": {"session:x": [0, 0]}}), _NO_SENSE, who=""),
 )

@@ -108,13 +108,12 @@ async def test_ten_thousand_ops_in_flight_are_all_answered_and_the_table_plays_o
         await flooding
         acks = listening.result()
         assert {ack["id"] for ack in acks} == {f"spam{at}" for at in range(OPS)}
-        assert {ack["error"]["code"] for ack in acks if not ack["ok"]} <= {"OVERLOADED"}
+        assert all(ack["ok"] for ack in acks)  # it is held up, not refused
         await honest.beat()
         numbers = [number for _, number, _ in events_of(honest, table.stream)]
         assert numbers == sorted(set(numbers))
-        done = sum(ack["ok"] for ack in acks)
         said = json.dumps([message for message in honest.heard if message["t"] == "ev"]).count('"spam ')
-        assert said == done > 0
+        assert said == OPS
 
 
 async def test_two_hundred_clients_that_come_and_go_leave_the_table_in_peace(server: Server, table: Table) -> None:
@@ -164,6 +163,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_the_table_plays_on(serve
             for _ in range(50):
                 assert (await honest.until("ack"))["ok"]
         await plays_on(honest, table)
+        await _until_alone(honest)
         deaf.writer.transport.resume_reading()  # type: ignore[attr-defined] # as above
         assert (await deaf.ended()).code in (4303, None)  # it may be cut before it could read why
         async with await RawClient.connect(server.url) as again:
@@ -231,6 +231,6 @@ async def test_a_role_that_is_taken_away_again_and_again_never_shows_a_secret_to
                 await ada.say({"t": "join", "token": table.tokens["ada"]})
                 await gm.op(f"down{at}", table.stream, "member.set_role", {"user": "ada-user", "role": "player"})
                 await gm.op(f"secret{at}", table.stream, "dice.roll", {"expr": "1d20", "label": f"secret-{at}", "mode": "gm"})
-                while ada.heard[-1]["t"] != "hb_ok" or ada.heard[-1]["pos"][table.stream] < (await gm.beat())[table.stream]:
-                    await ada.beat()
+                while (await ada.beat()).get(table.stream, [0, 0]) < (await gm.beat())[table.stream]:
+                    pass  # not welcomed yet, or being shown the table anew
                 assert f"secret-{at}" not in json.dumps(ada.heard)
