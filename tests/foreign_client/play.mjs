@@ -321,6 +321,9 @@ await check("a newcomer's snapshot holds no secrets, and is as far as the others
 
 await check("a client that is behind without knowing it is sent what it lacks after a heartbeat", async () => {
   const { pos } = await done(gm, S, "chat.say", { text: "again, please" }, { seers: [late] });
+  // Without an earlier heartbeat the server can't tell a loss from what is still on its way.
+  late.send({ t: "hb", pos: late.positions, time: Date.now() });
+  await late.until(() => late.frames.find((f) => f.t === "hb_ok"), "hb_ok");
   late.positions[S] = [pos[0], pos[1] - 2];
   late.send({ t: "hb", pos: late.positions, time: Date.now() });
   await reaches(late, S, pos);
