@@ -88,6 +88,7 @@ class Api:
             self._route("/v1/status", {"GET": self._status}),
             self._route("/v1/actors/{stream}/history", {"GET": self._history}),
             self._route("/v1/actors/{stream}/readmit", {"POST": self._readmit}),
+            self._route("/v1/nodes/{node}/drain", {"POST": self._drain}),
             self._route(CONNECT_PATH, {"GET": self._not_a_socket}),
             self._route("/healthz", {"GET": self._healthy}),
             self._route("/readyz", {"GET": self._ready}),
@@ -192,6 +193,10 @@ class Api:
         stream = self._entity(request)
         await self.tables.readmit(stream)
         return _json({"id": stream})
+
+    async def _drain(self, request: Asked) -> Response:
+        self._check_admin(request)
+        return _json(await self.tables.drain(str(request.path_params["node"])), 202)
 
     def _entity(self, request: Asked) -> str:
         """Return the stream that an admin names in the path."""

@@ -115,6 +115,10 @@ class Tables(Protocol):
         """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND when it is not alive now."""
         ...
 
+    async def drain(self, node: str) -> JsonObject:
+        """Begin to empty a node's processes; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        ...
+
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE when it is neither."""
         ...

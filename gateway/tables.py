@@ -42,6 +42,10 @@ class Overview(Protocol):
         """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
         ...
 
+    async def drain(self, node: str) -> JsonObject:
+        """Begin to empty a node's processes; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        ...
+
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
         ...
@@ -162,6 +166,10 @@ class HubTables:
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError."""
         await self._overview.readmit(stream)
+
+    async def drain(self, node: str) -> JsonObject:
+        """Begin to empty the processes of a node. Raises UndyingError."""
+        return await self._overview.drain(node)
 
     async def ready(self) -> None:
         """Make a round trip through supervisors, a session and the store, or share one just made. Raises UndyingError."""

@@ -32,6 +32,8 @@ from supervision.entity_events import (
     Home,
     HostGone,
     Instruction,
+    Leaving,
+    Left,
     NotActivated,
     Pause,
     Readmitted,
@@ -129,6 +131,14 @@ class EntitySupervisor:
         """
         for stream, epoch in lives:
             self._handle(Rested(stream, host, epoch))
+
+    async def leave(self, host: str) -> None:
+        """Send nobody to a host any more that is about to let its entities go. `left` follows; if not, time passes."""
+        self._handle(Leaving(host))
+
+    async def left(self, host: str) -> None:
+        """Bring to life elsewhere what that host had; returns before they are live."""
+        self._handle(Left(host))
 
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again, alone in a host; what it did before does not count any more.

@@ -101,13 +101,29 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaving:
+    """A host is about to let all its entities go, for it is to end: nobody is sent there any more."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """That host has let all go, saved: they come to life elsewhere."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class Readmitted:
     """A person wants a quarantined or failed entity to be tried again."""
 
     stream: str
 
 
-Event: TypeAlias = Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired | Rested | Released | Readmitted
+Event: TypeAlias = (
+    Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired | Rested | Released | Leaving | Left | Readmitted
+)
 
 
 @dataclass(frozen=True, slots=True)

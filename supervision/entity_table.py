@@ -5,6 +5,7 @@
                   └─ refused ─▶ forgotten, or failed     └─ data damaged ─▶ failed
 
     live ─rested▶ resting ─released▶ forgotten, or starting when somebody asked meanwhile
+    live ─leaving▶ restarting ─left, or LEAVE_S▶ (activation elsewhere)
     quarantined, failed ─readmitted▶ restarting
 
 Every activation has a number (`attempt`); an outcome with an older number than the entity's is of no interest any more.
@@ -34,6 +35,8 @@ from supervision.entity_events import (
     Home,
     HostGone,
     Instruction,
+    Leaving,
+    Left,
     NotActivated,
     Pause,
     Readmitted,
@@ -53,12 +56,18 @@ WAITERS_MAX: Final = 1024
 FAILED_S: Final = 10.0
 """Seconds that a failed entity is left alone; who asks meanwhile gets the failure again."""
 
+LEAVE_S: Final = 15.0
+"""Seconds within which a host has let its entities go, or they are claimed from it: the epoch fences it then."""
+
 State: TypeAlias = Literal["starting", "live", "restarting", "resting", "quarantined", "failed"]
 
 
 @dataclass(slots=True)
 class Entity:
-    """One entity. `created` says that it was live once, so it is brought back unasked; `suspect` that its host died."""
+    """One entity. `created` says that it was live once, so it is brought back unasked; `suspect` that its host died.
+
+    `leaving` names the host that is about to let it go.
+    """
 
     stream: str
     state: State = "starting"
@@ -70,6 +79,7 @@ class Entity:
     suspect: bool = False
     avoid: str = ""
     near: str = ""
+    leaving: str = ""
     tries: int = 0
     failure: Failure | None = None
     retry_at: float = 0.0
@@ -90,6 +100,10 @@ class EntityTable:
             return self._asked(event, now)
         if isinstance(event, HostGone):
             return self._host_gone(event, now)
+        if isinstance(event, Leaving):
+            return self._leaving(event)
+        if isinstance(event, Left):
+            return self._left(event)
         if isinstance(event, Activated):
             return self._activated(event)
         if isinstance(event, Crashed):
@@ -141,6 +155,7 @@ class EntityTable:
 
     def _activate(self, entity: Entity, on: Home | None = None) -> Activate:
         entity.attempt += 1
+        entity.leaving = ""
         entity.create = any(asked.create for asked in entity.waiting.values())
         return Activate(entity.stream, entity.attempt, entity.create, on, entity.avoid, entity.near, entity.suspect)
 
@@ -221,6 +236,17 @@ class EntityTable:
         entity.history.forget()
         entity.state, entity.failure, entity.suspect = "restarting", None, True
         return [self._activate(entity)]
+
+    def _leaving(self, event: Leaving) -> list[Instruction]:
+        moving = [entity for entity in self.entities.values() if entity.home is not None and entity.home.host == event.host]
+        for entity in moving:
+            entity.avoid = entity.leaving = event.host
+            entity.home = None
+        return [self._pause(entity, LEAVE_S) for entity in moving]
+
+    def _left(self, event: Left) -> list[Instruction]:
+        moving = [entity for entity in self.entities.values() if entity.leaving == event.host]
+        return [self._activate(entity) for entity in moving]
 
     def _restart(self, entity: Entity, host: str, exit_: Exit, now: float, *, guilty: bool) -> list[Instruction]:
         verdict = decide(self._spec, entity.history, exit_, now, self._rng)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from actors.runtime import CallLost, Inside, ProcessInfo, Program, Ref
@@ -44,6 +44,7 @@ class GatewaysSupervisor:
         self._inside = inside
         self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=30.0)
         self._found: dict[str, Ref] = {}
+        self._renewing: set[asyncio.Task[None]] = set()
         self._late: list[asyncio.Task[None]] = []
         self._end: asyncio.Task[None] | None = None
         specs = [_spec(f"gateway:{number}", settings) for number in range(1, settings.count + 1)]
@@ -57,13 +58,25 @@ class GatewaysSupervisor:
 
     async def stop(self) -> None:
         """End the gateways in order."""
-        if self._end is not None:
-            self._end.cancel()
+        for task in [*self._renewing, *([self._end] if self._end is not None else [])]:
+            task.cancel()
         await self._keeper.stop()
 
     async def status(self) -> list[JsonObject]:
         """Return a row per gateway."""
         return self._keeper.rows("gateway", self._inside.name)
+
+    async def drain(self, node: str) -> int:
+        """Replace the gateways of a node one after the other, in the background. Returns how many."""
+        there = [child.spec.id for child in self._keeper.children.values() if child.info and child.info.node == node]
+        task = asyncio.create_task(self._renew(there))
+        self._renewing.add(task)
+        task.add_done_callback(self._renewing.discard)
+        return len(there)
+
+    async def _renew(self, gateways: Sequence[str]) -> None:
+        for gateway in gateways:
+            await self._keeper.renew(gateway)
 
     async def _give_up(self) -> None:
         """Past the intensity: stop the children and end, so that the one above decides."""

@@ -22,8 +22,10 @@ from actors.runtime import Inside, ProcessDied, ProcessInfo, Program, ProgramFai
 from supervision.adoption import ADOPT_S, HOST, PREFIX, living_processes
 from supervision.control_plane import kill_surely
 from supervision.heartbeat import Heartbeat, until_gone
+from supervision.locator import SUPERVISORS
 from supervision.placement import Budget, Full, HostView, Request, TakeSpare, UseHost, place
 from supervision.pool import SparePool
+from supervision.reach import Reach
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 from undying.protocol.ids import new_id
@@ -56,6 +58,7 @@ class _Host:
     info: ProcessInfo
     ward: bool = False
     streams: dict[str, None] = field(default_factory=dict)
+    draining: bool = False
 
     def row(self) -> JsonObject:
         return {"host": self.info.name, "pid": self.info.pid, "node": self.info.node}
@@ -78,6 +81,7 @@ class HostsSupervisor:
         self._under_way: dict[str, asyncio.Task[JsonObject]] = {}
         self._late: list[asyncio.Task[None]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._owners = [Reach(inside.runtime, name, rng) for name in SUPERVISORS.values()]
         self._retiring: set[asyncio.Task[None]] = set()
         self._stopping = False
 
@@ -106,7 +110,7 @@ class HostsSupervisor:
         if self._stopping:
             raise error(Code.DRAINING, "the server is going down")
         home = self._hosts.get(self._homes.get(stream, ""))
-        if home is not None and home.info.name != avoid:
+        if home is not None and not home.draining and home.info.name != avoid:
             return home.row()
         self._forget(stream)
         return await self._once(stream, self._place(Request(stream, avoid, near, suspect)))
@@ -128,6 +132,41 @@ class HostsSupervisor:
         if self._stopping:
             raise error(Code.DRAINING, "the server is going down")
         return await self._once(label, self._lease(Program(program, settings, label)))
+
+    async def drain(self, node: str) -> int:
+        """Empty the hosts of a node one after the other, in the background, and end them and its spares.
+
+        Returns how many hosts. What lived there comes to life on other hosts, which may be new ones of the same node.
+        """
+        hosts = [host for host in self._hosts.values() if host.info.node == node and not host.draining]
+        spares = [name for name in self._pool.names if self._infos.get(name) is not None and self._infos[name].node == node]
+        self._do_late(self._renew(hosts, spares))
+        return len(hosts)
+
+    async def _renew(self, hosts: Sequence[_Host], spares: Sequence[str]) -> None:
+        for name in spares:
+            await kill_surely(name, self._inside.runtime)
+        for host in hosts:
+            await self._empty(host)
+
+    async def _empty(self, host: _Host) -> None:
+        name = host.info.name
+        host.draining = True
+        _log.info("emptying %s of %d", name, len(host.streams))
+        try:
+            for owner in self._owners:
+                await owner.call("leave", name)
+            async with asyncio.timeout(self._settings.stop_s):
+                await host.ref.call("drain")
+        except (RuntimeFault, UndyingError, TimeoutError) as problem:
+            _log.warning("host %s did not drain in order: %r", name, problem)
+        for owner in self._owners:
+            try:
+                await owner.call("left", name)
+            except (RuntimeFault, UndyingError) as problem:  # its entities come back after a while by themselves
+                _log.warning("%s does not know that %s is empty: %r", owner, name, problem)
+        self._hosts.pop(name, None)
+        await self._stop_host(host)
 
     async def status(self) -> list[JsonObject]:
         """Return a row per spare. Hosts show as the entities that live in them, leased processes at their owner."""
@@ -172,7 +211,11 @@ class HostsSupervisor:
         return {"process": info.name, "pid": info.pid, "node": info.node}
 
     async def _place(self, request: Request) -> JsonObject:
-        views = [HostView(host.info.name, host.info.node, len(host.streams), host.ward) for host in self._hosts.values()]
+        views = [
+            HostView(host.info.name, host.info.node, len(host.streams), host.ward)
+            for host in self._hosts.values()
+            if not host.draining
+        ]
         choice = place(request, views, self._pool.names, self._coming[request.suspect], self._settings.budget)
         match choice:
             case UseHost(name):
@@ -258,9 +301,12 @@ class HostsSupervisor:
         """End empty hosts, but for as many as there are to be spares: a new entity takes one of those first."""
         empty = [name for name, host in self._hosts.items() if not host.streams]
         for name in empty[self._settings.spares :]:
-            task = asyncio.create_task(self._stop_host(self._hosts.pop(name)))
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+            self._do_late(self._stop_host(self._hosts.pop(name)))
+
+    def _do_late(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def _adopt(self, ref: Ref, info: ProcessInfo) -> None:
         self._infos[ref.name] = info

@@ -83,6 +83,13 @@ class Keeper:
         for child in reversed(self.children.values()):
             await self._stop_child(child)
 
+    async def renew(self, child_id: str) -> None:
+        """End a child in order; returns when it is up again. Raises KeyError when there is none of that id."""
+        child = self.children[child_id]
+        child.up.clear()
+        await self._stop_child(child)
+        await child.up.wait()
+
     def rows(self, kind: str, parent: str) -> list[JsonObject]:
         """Return a status row per child."""
         return [

@@ -18,6 +18,7 @@ from actors.runtime import Inside, NameTaken, Program, Ref, RuntimeFault
 from supervision.control_plane import kill_surely
 from supervision.heartbeat import Heartbeat
 from supervision.keeper import Keeper
+from supervision.reach import Reach
 from supervision.spec import ChildSpec, Intensity, Siblings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
@@ -96,6 +97,18 @@ class RootSupervisor:
         rows = [own, *self._keeper.rows("supervisor", self._inside.name)]
         told = await asyncio.gather(*(self._ask(child.ref) for child in self._keeper.children.values()))
         return [*rows, *(row for some in told for row in some)]
+
+    async def drain(self, node: str) -> JsonObject:
+        """Empty the processes of a node and end them, in the background; tables go on elsewhere.
+
+        Returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND when nothing runs there, UNAVAILABLE.
+        """
+        counts: JsonObject = {}
+        for what in ("hosts", "gateways"):
+            counts[what] = await Reach(self._inside.runtime, f"supervisor:{what}", self._rng).call("drain", node)
+        if not any(counts.values()):
+            raise error(Code.NOT_FOUND, f"neither a host nor a gateway runs on node {node}", node=node)
+        return {"node": node, **counts}
 
     def _new_keeper(self) -> Keeper:
         return Keeper(self._siblings, self._inside.runtime, self._spawn, self._find, self._rng, self._clock)

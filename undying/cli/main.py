@@ -13,6 +13,7 @@ import typer
 from actors.runtime import RuntimeFault
 from undying.cli import manage
 from undying.cli.demo.command import demo
+from undying.cli.drain import drain
 from undying.cli.quarantine import quarantine
 from undying.cli.serve import serve
 from undying.protocol.errors import UndyingError
@@ -29,6 +30,7 @@ app.command()(serve)
 app.command()(manage.new)
 app.command()(manage.invite)
 app.command()(manage.status)
+app.command()(drain)
 app.add_typer(quarantine, name="quarantine")
 app.command()(demo)
 

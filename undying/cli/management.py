@@ -89,6 +89,10 @@ class Management:
         """Have a quarantined or failed entity tried again; returns `{id}`."""
         return self._ask("POST", f"/v1/actors/{stream}/readmit", {})
 
+    def drain(self, node: str) -> JsonObject:
+        """Begin to empty the processes of a node; returns `{node, hosts, gateways}`."""
+        return self._ask("POST", f"/v1/nodes/{node}/drain", {})
+
     def _ask(self, method: Literal["GET", "POST"], path: str, body: JsonObject | None) -> JsonObject:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310 - `find` lets http and https pass only
         request.add_header("Authorization", f"Bearer {self.token}")

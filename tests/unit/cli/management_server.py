@@ -28,11 +28,23 @@ class ScriptedServer:
 
     url: str = ""
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    later: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
 
     def answer(self, what: str, status: int, body: Json) -> None:
         """Script one answer."""
         self.answers[what] = (status, json.dumps(body).encode())
+
+    def then(self, what: str, status: int, body: Json) -> None:
+        """Script the answers from the second on."""
+        self.later[what] = (status, json.dumps(body).encode())
+
+    def take(self, what: str) -> tuple[int, bytes]:
+        """Return what is to be answered now."""
+        now = self.answers.get(what, (404, b"<html>not here</html>"))
+        if what in self.later:
+            self.answers[what] = self.later.pop(what)
+        return now
 
 
 @contextmanager
@@ -45,7 +57,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
             length = int(self.headers.get("Content-Length") or 0)
             body = json.loads(self.rfile.read(length)) if length else None
             script.asked.append(Asked(self.command, self.path, self.headers.get("Authorization"), body))
-            status, answer = script.answers.get(f"{self.command} {self.path}", (404, b"<html>not here</html>"))
+            status, answer = script.take(f"{self.command} {self.path}")
             self.send_response(status)
             if status == 302:
                 self.send_header("Location", answer.decode())

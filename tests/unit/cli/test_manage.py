@@ -168,3 +168,18 @@ def test_what_can_not_be_released_is_told(server: ScriptedServer, undying: Comma
     assert (done.exit_code, done.out) == (1, "")
     assert "session:s1 is live" in done.err
     assert undying("quarantine", "release", "nobody").exit_code == 2
+
+
+def test_drain_waits_until_the_processes_are_others(server: ScriptedServer, undying: Command) -> None:
+    host: Json = {"id": "session:s1", "kind": "session", "node": "n1", "pid": 7}
+    root: Json = {"id": "root", "kind": "root", "node": "n1", "pid": 1}
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": [host, root]})
+    server.answer("POST /v1/nodes/n1/drain", 202, {"node": "n1", "hosts": 1, "gateways": 0})
+    renewed: Json = {"id": "session:s1", "kind": "session", "node": "n1", "pid": 8}
+    server.then("GET /v1/status", 200, {"url": server.url, "actors": [renewed, root]})
+    done = undying("drain", "n1", "--json")
+    assert done.exit_code == 0
+    told = json.loads(done.out)
+    assert (told["node"], told["hosts"], told["gateways"]) == ("n1", 1, 0)
+    assert told["took_s"] >= 0
+    assert undying("drain", "no node!").exit_code == 2

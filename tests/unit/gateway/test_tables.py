@@ -51,6 +51,9 @@ class KnownOverview:
     async def readmit(self, stream: str) -> None:
         raise error(Code.NOT_FOUND, "not here", stream=stream)
 
+    async def drain(self, node: str) -> JsonObject:
+        raise error(Code.NOT_FOUND, "not here", node=node)
+
 
 class Desk:
     """Tables over a scripted host."""

@@ -97,6 +97,7 @@ class FakeHost:
         self._world = world
         self._inside = inside
         self._live: dict[str, int] = {}
+        self._draining = False
 
     async def start(self) -> None:
         return None
@@ -106,10 +107,14 @@ class FakeHost:
 
     async def drain(self) -> None:
         self._world.drained.append(self._inside.name)
+        self._draining = True
+        self._live.clear()
 
     async def activate(self, stream: str, create: bool) -> list[int]:
         world = self._world
         world.activations.append((stream, self._inside.name))
+        if self._draining:
+            raise error(Code.DRAINING, "going down")
         if stream in world.deadly:
             await self._inside.runtime.kill(self._inside.name)
         if stream in world.stuck:

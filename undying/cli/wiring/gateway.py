@@ -143,5 +143,9 @@ class Supervisors:
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
         await self._owner(stream).call("readmit", stream)
 
+    async def drain(self, node: str) -> JsonObject:
+        """Begin to empty the processes of a node. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        return cast(JsonObject, await self._root.call("drain", node))
+
     def _owner(self, stream: str) -> Reach:
         return self._owners[split_stream(stream)[0]]
