@@ -146,6 +146,7 @@ class Connection:
             if position is not None:
                 self._resume[stream] = position
         self._grant, self._state, self._session = grant, "joining", grant.session
+        self._following.took(self._heard_s - self._since_s)
         self._stream = stream_name(Kind.SESSION, grant.session)
         self._client, self.name = grant.client or new_id(self._hub.rng), grant.name
         self._look_as(grant.role)
@@ -292,6 +293,7 @@ class Connection:
         first, follow.first = follow.first, []
         for out in first:
             self._socket.send(out)
+        follow.given_s = self._hub.now_s()
         self._now({"t": "live", "s": stream, "pos": list(follow.at)})
 
     def given(self, stream: str) -> tuple[int, int] | None:
@@ -311,6 +313,7 @@ class Connection:
         else:
             out = frames.frame(self.viewer, self.encoding)
         follow.pos = frames.end
+        follow.given_s = self._hub.now_s()
         self._send(out)
         self._hub.metrics.events_delivered += frames.count
 

@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 AGAIN: Final = Backoff(base_s=1.0, cap_s=30.0)
 """When a failed question is asked again. The router has tried long before it says that it failed."""
 
+CALM_S: Final = 0.25
+CALM_S_MAX: Final = 5.0
+CALM_ROUND_TRIPS: Final = 1.5
+"""Nothing is under way on a stream on which nothing was sent for this long: one and a half times what a round trip took when
+the client joined, within these bounds."""
+
 RESYNC_S: Final = 1.0
 """A client that says that it is behind is given what it lacks at most this often per stream: a few bytes ask for much."""
 
@@ -41,7 +47,8 @@ class Follow:
     """One stream. `asked` is the position that the host was asked from, `at` the one that the stream opened at.
 
     `mark`: what the client was given before the answer to its last heartbeat. NO_POSITION until there was one since the
-    stream opened: a heartbeat that is under way meanwhile knows nothing of what was just sent.
+    stream opened: a heartbeat that is under way meanwhile knows nothing of what was just sent. `given_s`: when the client was
+    last given something.
     """
 
     asked: tuple[int, int] = NO_POSITION
@@ -50,6 +57,7 @@ class Follow:
     mark: tuple[int, int] = NO_POSITION
     opening: bool = True
     opened_s: float = 0.0
+    given_s: float = 0.0
     tries: int = 0
     mode: str = ""
     reason: str = ""
@@ -93,6 +101,11 @@ class Following:
         self._failed = failed
         self._again_s: dict[str, float] = {}
         self._resynced_s: dict[str, float] = {}
+        self._calm_s = CALM_S_MAX
+
+    def took(self, round_trip_s: float) -> None:
+        """Learn how long a round trip to the client takes at most: from the hello to its join."""
+        self._calm_s = min(CALM_S_MAX, max(CALM_S, CALM_ROUND_TRIPS * round_trip_s))
 
     def open(self, stream: str, pos: tuple[int, int] = NO_POSITION) -> None:
         """Open a stream from a position, or with a snapshot; also one that is open or opening."""
@@ -132,8 +145,8 @@ class Following:
     def catch_up(self, told: Json, now_s: float) -> dict[str, Json]:
         """Take the positions of a heartbeat and return those for its answer; what the client lacks is opened from there.
 
-        What a client had at this heartbeat must be at least what it was given before the answer to the one before: that
-        answer came behind it. Less means that something got lost on the way.
+        What a client had at this heartbeat must be at least what it was given before the answer to the one before, which
+        came behind it; and all it was given, when the last of that was long enough ago. Less means that something got lost.
         """
         positions: dict[str, Json] = {}
         for stream, follow in list(self.streams.items()):
@@ -141,7 +154,8 @@ class Following:
                 continue
             has = parse_position(told.get(stream)) if isinstance(told, dict) else None
             due = now_s - self._resynced_s.get(stream, -RESYNC_S) >= RESYNC_S
-            if has is not None and has < follow.mark and due:
+            calm = now_s - follow.given_s >= self._calm_s
+            if has is not None and has < (follow.pos if calm else follow.mark) and due:
                 self._resynced_s[stream] = now_s
                 self.open(stream, has)
             else:

@@ -177,6 +177,16 @@ class Gateway:
         return socket, connection
 
 
+@dataclass
+class Clock:
+    """The gateway's clock in seconds, for the test to set."""
+
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
 def make_gateway(clock: Callable[[], float] | None = None, **settings: Any) -> Gateway:
     """Make a hub; `settings` are those of `HubSettings`, `clock` stands in for the loop's."""
     host = ScriptedHost()

@@ -8,7 +8,8 @@ import msgpack
 import pytest
 
 from gateway.connection import NOTHING_S_FACTOR, Connection
-from tests.unit.gateway.scripted_host import SESSION, SPARE, FakeSocket, Gateway, batch, make_gateway, send
+from gateway.following import CALM_S
+from tests.unit.gateway.scripted_host import SESSION, SPARE, Clock, FakeSocket, Gateway, batch, make_gateway, send
 from undying.protocol.effects import ChangeRole
 from undying.protocol.errors import Code, Failure
 from undying.protocol.ids import Role
@@ -175,6 +176,31 @@ async def test_a_loss_between_two_heartbeats_after_a_replay_is_noticed_as_any_ot
     for _ in range(2):
         send(connection, {"t": "hb", "pos": {SESSION: [1, 3]}})
     assert (await gateway.host.asked_for(OpenItem)).pos == (1, 3)
+
+
+async def test_on_a_calm_stream_the_first_heartbeat_shows_a_loss() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock)
+    _, connection = await gateway.seat()
+    await gateway.host.tell(batch(1, NEWS))
+    clock.now_s = CALM_S
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 0]}})
+    assert (await gateway.host.asked_for(OpenItem)).pos == (1, 0)
+
+
+async def test_what_is_calm_for_a_near_client_is_not_for_one_whose_round_trips_are_long() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock)
+    socket, connection = gateway.connect()
+    clock.now_s = 1.0
+    send(connection, {"t": "join", "token": gateway.tokens.join_token("s1", "ada", "Ada", Role.PLAYER, 60)})
+    await gateway.host.let_in(Role.PLAYER)
+    await gateway.host.show()
+    await gateway.host.tell(batch(1, NEWS))
+    clock.now_s += 1.0
+    send(connection, {"t": "hb", "pos": {SESSION: [1, 0]}})
+    assert await nothing_asked(gateway)
+    assert socket.of("hb_ok")
 
 
 async def test_an_ack_says_what_the_session_said() -> None:

@@ -9,9 +9,8 @@ import pytest
 
 from gateway.connection import OTHERS_S, Connection
 from gateway.following import AGAIN
-from tests.unit.gateway.scripted_host import SESSION, SPARE, FakeSocket, Gateway, batch, make_gateway, send
+from tests.unit.gateway.scripted_host import SESSION, SPARE, Clock, FakeSocket, Gateway, batch, make_gateway, send
 from tests.unit.gateway.test_connection import nothing_asked
-from tests.unit.gateway.test_connection_bounds import Clock
 from undying.protocol.effects import ChangeRole, Effect, Remove
 from undying.protocol.errors import Code, Failure
 from undying.protocol.ids import Role
