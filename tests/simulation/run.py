@@ -93,7 +93,9 @@ async def _settle(world: World, players: list[Player]) -> dict[str, Journal]:
             for stream, position in player.table.positions.items()
             if tuple(position) != journals[stream].last
         ]
-        if not behind:
+        # A character that was slow to come back is shown to its player later than the table.
+        absent = [each for each in players if each.character and f"character:{each.character}" not in each.table.positions]
+        if not behind and not absent:
             return journals
         await asyncio.sleep(0.5)
 

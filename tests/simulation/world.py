@@ -29,7 +29,7 @@ from supervision.placement import Budget
 from supervision.root import RootSupervisor, supervisor_specs
 from tests.simulation.network import Network
 from tests.simulation.weather import FaultyStore, Weather, now_ms
-from undying.cli.wiring.gateway import HostRefs, Supervisors, StoredDirectory
+from undying.cli.wiring.gateway import HostRefs, StoredDirectory, Supervisors
 from undying.cli.wiring.host import RestTellers
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
