@@ -119,8 +119,11 @@ class Runtime(Protocol):
         """Return the names of the processes that live, as far as is known."""
         ...
 
-    async def kill(self, name: str) -> None:
-        """End a process at once, without asking it. No error when it is gone."""
+    async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
+        """End a process at once, without asking it. No error when it is gone.
+
+        With what is `known` of it one that hangs lets go of what it holds (sockets, memory) at once too.
+        """
         ...
 
 

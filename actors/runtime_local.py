@@ -283,7 +283,7 @@ class LocalRuntime:
         """Return the names of all living processes, oldest first."""
         return [name for name, process in self._local.processes.items() if process.alive]
 
-    async def kill(self, name: str) -> None:
+    async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         """End a process for good. One that is frozen is dead for everybody else, and learns of it some time after its thaw."""
         process = self._local.processes.get(name)
         if process is not None and not caller_is_dead():

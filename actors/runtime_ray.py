@@ -19,9 +19,11 @@ import importlib
 import logging
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+import psutil
 import ray
 import ray.util
 from ray._private import worker as ray_worker
@@ -42,6 +44,9 @@ ANSWER_S: Final = 0.05
 WATCH_AGAIN_S: Final = 0.05
 """Seconds until a process that could not be reached is watched again."""
 
+RAY_TITLE: Final = "ray::"
+"""How the system names a process that Ray runs an actor in."""
+
 NAME_FREE_S: Final = 0.005
 NAME_FREE_TRIES: Final = 400
 """How often, and seconds apart, Ray is asked whether it has forgotten the name of an actor that was killed."""
@@ -58,7 +63,7 @@ class UndyingProcess:
             importlib.import_module(module)
         collect_rarely()
         runtime = RayRuntime(wiring, preload, namespace=namespace)
-        inside = Inside(name, ray.get_runtime_context().get_node_id()[:8], runtime)
+        inside = Inside(name, _node(), runtime)
         self._process = Process(inside, _Wired(wiring), os.getpid(), meant_for=program)
         self._begun: asyncio.Task[tuple[int, Any]] | None = None
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
@@ -248,16 +253,30 @@ class RayRuntime:
         rows = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
         return sorted(cast(str, row["name"]) for row in rows if row["namespace"] == self._namespace)
 
-    async def kill(self, name: str) -> None:
+    async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         """End a process for good; returns when its name is free."""
         handle = await asyncio.to_thread(self._handle, name)
         if handle is None:
             return
         await asyncio.to_thread(ray.kill, handle, no_restart=True)
+        if known is not None and known.node == _node():
+            _end_at_once(known.pid)
         for _ in range(NAME_FREE_TRIES):
             if await asyncio.to_thread(self._handle, name) != handle:
                 return
             await asyncio.sleep(NAME_FREE_S)
+
+
+def _node() -> str:
+    return ray.get_runtime_context().get_node_id()[:8]
+
+
+def _end_at_once(pid: int) -> None:
+    """End a process of Ray's on this machine. Ray itself first asks it, and waits five seconds: one that hangs can't answer."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        process = psutil.Process(pid)
+        if process.name().startswith(RAY_TITLE):  # the pid may be somebody else's by now
+            process.kill()
 
 
 def connect(address: str | None, namespace: str, directory: Path | None, object_store_bytes: int) -> None:

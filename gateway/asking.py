@@ -75,7 +75,8 @@ class Asking:
         if not isinstance(stream, str) or not isinstance(kind, str) or not isinstance(args, dict) or kind.startswith("@"):
             path = "s" if not isinstance(stream, str) else "d" if not isinstance(args, dict) else "k"
             code = Code.BAD_ARGS if path != "k" else Code.BAD_OP
-            self._refuse(op_id, str(stream), Failure(code, "an op has a stream, a kind and arguments", {"path": path}))
+            named = stream if isinstance(stream, str) else ""
+            self._refuse(op_id, named, Failure(code, "an op has a stream, a kind and arguments", {"path": path}))
             return
         hub = self._hub
         wait_ms = hub.limits.take(self._holder)

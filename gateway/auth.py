@@ -26,9 +26,7 @@ SECRET_BYTES_MIN: Final = 32
 """RFC 7518 §3.2: a key as long as the hash."""
 
 _ALGORITHM: Final = "HS256"
-_REQUIRED: Final = ["iss", "aud", "sub", "iat", "exp", "jti", "session", "name", "role", "purpose", "client"]
-_INVITED: Final = "invited"
-"""The claim that keeps `Grant.issued` where it is not the token's own time, `iat`."""
+_REQUIRED: Final = ["iss", "aud", "sub", "iat", "exp", "jti", "session", "name", "role", "purpose", "client", "issued_ms"]
 
 Purpose: TypeAlias = Literal["join", "resume"]
 
@@ -37,8 +35,9 @@ Purpose: TypeAlias = Literal["join", "resume"]
 class Grant:
     """What a token says. `client` names the client that a resume token was given to.
 
-    `issued`: when the invitation was made that the token goes back to, in seconds since 1970. A resume token is made anew at
-    each welcome; by its own time it would outlive the removal of its holder.
+    `issued`: when the invitation was made that the token goes back to, in ms since 1970: finer than the token's own time
+    `iat`, for somebody may be removed and invited again within a second. A resume token is made anew at each welcome; by
+    its own time it would outlive the removal of its holder.
     """
 
     session: str
@@ -72,7 +71,7 @@ class Tokens:
 
     def join_token(self, session: str, user: str, name: str, role: Role, ttl_s: int) -> str:
         """Make the token that an invited member joins with, good for `ttl_s` seconds."""
-        return self._sign(Grant(session, user, name, role, int(self._clock()), "join", ""), ttl_s)
+        return self._sign(Grant(session, user, name, role, int(self._clock() * 1000), "join", ""), ttl_s)
 
     def resume_token(self, grant: Grant, ttl_s: int) -> str:
         """Make a new token by which the holder of `grant` resumes, good for `ttl_s` seconds."""
@@ -120,15 +119,14 @@ class Tokens:
             "role": grant.role.value,
             "purpose": grant.purpose,
             "client": grant.client,
+            "issued_ms": grant.issued,
         }
-        if grant.issued != now:
-            claims[_INVITED] = grant.issued
         return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
 
 
 def _grant(claims: dict[str, object]) -> Grant:
     session, user, name, client = claims["session"], claims["sub"], claims["name"], claims["client"]
-    issued, purpose = claims.get(_INVITED, claims["iat"]), claims["purpose"]
+    issued, purpose = claims["issued_ms"], claims["purpose"]
     if not (is_id(session) and is_id(user) and isinstance(name, str) and 1 <= len(name) <= NAME_CHARS_MAX):
         raise _not_authenticated()
     if not (isinstance(client, str) and len(client) <= 64 and type(issued) is int and purpose in ("join", "resume")):

@@ -60,7 +60,7 @@ class NewInvite(_Body):
         try:
             return parse_role(self.role)
         except ValueError as wrong:
-            raise error(Code.BAD_ARGS, str(wrong), field="role") from None
+            raise error(Code.BAD_ARGS, str(wrong), path="role") from None
 
 
 class OpBody(_Body):
@@ -124,5 +124,5 @@ def _refuse_constant(word: str) -> object:
 def _bad_args(wrong: ValidationError) -> UndyingError:
     first = wrong.errors(include_url=False, include_input=False, include_context=False)[0]
     # A path of keys and indices of our own models: it can't hold what the client sent.
-    field = ".".join(str(part) for part in first["loc"])
-    return error(Code.BAD_ARGS, f"{field or 'body'}: {first['msg']}", field=field)
+    path = ".".join(str(part) for part in first["loc"])
+    return error(Code.BAD_ARGS, f"{path or 'body'}: {first['msg']}", path=path)

@@ -8,8 +8,8 @@ comes at the wrong time (4002), no or a bad token (4001), a resume token that is
 heard (4203), removed or refused for good (4003), replaced (4006), the table away for a while (4101) or broken (4100).
 What a client asks is in `gateway/asking.py`.
 
-A welcome waits for the session and, for `OTHERS_S` seconds, for the other streams; those that are later are shown as if they
-became visible then. Per stream (`gateway/following.py`) it is known up to which position the client was given events.
+A welcome waits for the session and, for `OTHERS_S` seconds, for the other streams; of those that are later it says that a
+snapshot follows. Per stream (`gateway/following.py`) it is known up to which position the client was given events.
 Invariant: the client gets each event above its position once, in order, or a snapshot.
 """
 
@@ -210,7 +210,7 @@ class Connection:
         assert self._grant is not None
         opened = {stream: follow for stream, follow in self._follows.items() if not follow.opening}
         current = replace(self._grant, name=self.name, role=self.viewer.role, purpose="resume", client=self._client)
-        self._now(welcome(self._hub, current, opened))
+        self._now(welcome(self._hub, current, self._follows))
         self._state = "live"
         for stream, follow in opened.items():
             self._send_first(stream, follow)
@@ -219,7 +219,7 @@ class Connection:
             self._socket.send(out)
         self._hub.seat(self, self._session, self._client)
         for stream, follow in list(self._follows.items()):
-            # For the client this one is not there, so it will not go on from where it had been.
+            # The client was told that a snapshot follows, so it will not go on from where it had been.
             if follow.opening and follow.asked != NO_POSITION:
                 self._following.open(stream)
 

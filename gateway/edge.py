@@ -1,9 +1,12 @@
 """The HTTP/1.1 side of a TCP connection, bounded in number, in time and in size.
 
-uvicorn waits for a request as long as the client likes, for an answer to be read too, and reads heads of any length. Here a
-request, its body included, arrives within `request_s` seconds or the connection is closed; an answer that is not read to its
-end `write_s` seconds after it could not be written out at once is cut off; a head that is not complete after `head_max` bytes
-is answered with 400; a connection beyond `connections_max` (WebSockets counted in) is cut.
+uvicorn waits for a request as long as the client likes, for an answer to be read too. Here a request, its body included,
+arrives within `request_s` seconds or the connection is closed; an answer that is not read to its end `write_s` seconds after it
+could not be written out at once is cut off; a head that is not complete after `head_max` bytes is answered with 400; a
+connection beyond `connections_max` (WebSockets counted in) is cut.
+
+The parser is h11: the faster httptools loses the body of a request that offers an upgrade (to h2c, as some clients' default has
+it) which is not taken. Nothing hot goes this way.
 """
 
 from __future__ import annotations
@@ -12,12 +15,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from undying.protocol.codec import encode
 from undying.protocol.errors import Code, Failure
+
+_COMING: Final = (h11.IDLE, h11.SEND_BODY)
+"""States of a client whose request is not complete; IDLE also before one begins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +41,16 @@ class HttpBounds:
         return cast(type[asyncio.Protocol], partial(BoundedHttp, self))
 
 
-class BoundedHttp(HttpToolsProtocol):
+class BoundedHttp(H11Protocol):
     """uvicorn's protocol with a deadline for each request and each answer, and a bound on a request's head."""
 
     def __init__(self, bounds: HttpBounds, config: Any, server_state: Any, app_state: Any, _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.conn = h11.Connection(h11.SERVER, bounds.head_max)
         self._bounds = bounds
         self._deadline: asyncio.TimerHandle | None = None
         self._write_deadline: asyncio.TimerHandle | None = None
-        self._head_bytes: int | None = 0  # None: the head is complete, or no request is under way
+        self._handed_over = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Begin to wait for a request."""
@@ -71,34 +79,25 @@ class BoundedHttp(HttpToolsProtocol):
         super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Parse, then look at how long the head has become."""
-        if self._head_bytes is not None:
-            self._head_bytes += len(data)
+        """Take bytes; the clock runs from a request's first one to its last one."""
+        if self.conn.their_state is h11.IDLE:
+            self._expect_request()
         super().data_received(data)
-        if self._head_bytes is not None and self._head_bytes > self._bounds.head_max and not self.transport.is_closing():
-            self.send_400_response("the head of the request is too long")
 
-    def handle_websocket_upgrade(self) -> None:
+    def handle_events(self) -> None:
+        """Look at what came, also what waited behind the request before; then at whether something is still to come."""
+        super().handle_events()
+        if self._handed_over or self.conn.their_state not in _COMING:
+            self._request_complete()
+        elif self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]:
+            self._expect_request()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over; its deadlines are the WebSocket's from here."""
-        self._request_complete()
+        self._handed_over = True
         self._written()
         self.transport.set_write_buffer_limits()
-        super().handle_websocket_upgrade()
-
-    def on_message_begin(self) -> None:
-        """Begin a request; on a kept connection its time starts now."""
-        super().on_message_begin()
-        self._expect_request()
-
-    def on_headers_complete(self) -> None:
-        """Stop counting the head."""
-        self._head_bytes = None
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """Stop the clock: the rest takes as long as we take."""
-        self._request_complete()
-        super().on_message_complete()
+        super().handle_websocket_upgrade(event)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP with an error object, and close."""
@@ -107,9 +106,11 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: an offer to speak another protocol may be left unanswered (RFC 9110, section 7.8)."""
+
     def _expect_request(self) -> None:
         if self._deadline is None:
-            self._head_bytes = 0
             late: Callable[[], None] = self.transport.abort
             self._deadline = self.loop.call_later(self._bounds.request_s, late)
 
@@ -119,7 +120,6 @@ class BoundedHttp(HttpToolsProtocol):
             self._write_deadline = None
 
     def _request_complete(self) -> None:
-        self._head_bytes = None
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

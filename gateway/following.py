@@ -77,7 +77,9 @@ class Follow:
         self.at = self.pos = answer.pos
 
     def said(self) -> JsonObject:
-        """Return what a welcome says of the stream."""
+        """Return what a welcome says of the stream; of one that still opens, that a snapshot will follow."""
+        if self.opening:
+            return {"mode": "snapshot", "pos": [0, 0], "reason": "being brought back"}
         said: JsonObject = {"mode": self.mode, "pos": list(self.at)}
         if self.reason:
             said["reason"] = self.reason

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Final
 
-from actors.runtime import Ref, Runtime, RuntimeFault
+from actors.runtime import ProcessInfo, Ref, Runtime, RuntimeFault
 
 AGAIN_S: Final = 0.25
 """Seconds until a question that got lost is asked again."""
@@ -27,11 +27,11 @@ async def find_surely(name: str, runtime: Runtime) -> Ref | None:
             await asyncio.sleep(AGAIN_S)
 
 
-async def kill_surely(name: str, runtime: Runtime) -> None:
-    """End a process at once. No error when it is gone."""
+async def kill_surely(name: str, runtime: Runtime, known: ProcessInfo | None = None) -> None:
+    """End a process at once. No error when it is gone. `known`: see `Runtime.kill`."""
     while True:
         try:
-            await runtime.kill(name)
+            await runtime.kill(name, known)
         except RuntimeFault as fault:
             _log.warning("%s can't be killed: %s", name, fault)
             await asyncio.sleep(AGAIN_S)

@@ -14,7 +14,7 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from actors.runtime import Exit, ProcessDied, Ref, Runtime, RuntimeFault
+from actors.runtime import Exit, ProcessDied, ProcessInfo, Ref, Runtime, RuntimeFault
 from supervision.control_plane import AGAIN_S, kill_surely
 
 HUNG: Final = "hung"
@@ -41,21 +41,25 @@ class Heartbeat:
 async def until_gone(ref: Ref, runtime: Runtime, heartbeat: Heartbeat) -> Exit:
     """Return when the process is gone. One that hangs is killed first, and its exit's reason is HUNG."""
     ended = asyncio.create_task(ref.watch())
+    known: ProcessInfo | None = None
     try:
         while True:
             await asyncio.wait({ended}, timeout=heartbeat.every_s)
             if ended.done():
                 return ended.result()
-            if not await _answers(ref, heartbeat):
+            try:
+                known = await _ask(ref, heartbeat) or known
+            except TimeoutError:
                 _log.error("%s has not answered for %g s; it is killed", ref.name, heartbeat.silent_s)
-                await kill_surely(ref.name, runtime)
+                await kill_surely(ref.name, runtime, known)
                 await ended
                 return Exit(HUNG, f"no answer for {heartbeat.silent_s:g} s")
     finally:
         ended.cancel()
 
 
-async def _answers(ref: Ref, heartbeat: Heartbeat) -> bool:
+async def _ask(ref: Ref, heartbeat: Heartbeat) -> ProcessInfo | None:
+    """Return what a process tells about itself, None when it is dead. Raises TimeoutError when it hangs."""
     clock = asyncio.get_running_loop().time
     while True:
         asked_at = clock()
@@ -64,17 +68,15 @@ async def _answers(ref: Ref, heartbeat: Heartbeat) -> bool:
                 return await _answer(ref)
         except TimeoutError:
             if clock() - asked_at < heartbeat.silent_s + heartbeat.every_s:
-                return False
+                raise
             # Much later than the time limit: it is we who stood still, and the answer may lie unread.
 
 
-async def _answer(ref: Ref) -> bool:
+async def _answer(ref: Ref) -> ProcessInfo | None:
     while True:
         try:
-            await ref.info()
+            return await ref.info()
         except ProcessDied:
-            pass  # the watch tells that, and how
+            return None  # the watch tells that, and how
         except RuntimeFault:
             await asyncio.sleep(AGAIN_S)
-            continue
-        return True

@@ -484,3 +484,15 @@ async def test_the_admin_has_a_node_drained() -> None:
     async with serving() as served:
         begun = await served.http("POST", "/v1/nodes/n1/drain", token=ADMIN, body={})
         assert (begun.status, begun.json) == (202, {"node": "n1", "hosts": 1, "gateways": 1})
+
+
+async def test_an_offer_of_http_2_is_left_unanswered_and_the_request_is_done() -> None:
+    async with serving() as served:
+        body = b'{"name": "A table"}'
+        head = (
+            "POST /v1/sessions HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n"
+            "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nContent-Type: application/json\r\n"
+            f"Authorization: Bearer {ADMIN}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        answer = parse_answer(await exchange(served.gateway.port, head.encode() + body))
+        assert (answer.status, served.tables.names) == (201, ["A table"])

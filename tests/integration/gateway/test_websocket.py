@@ -136,6 +136,14 @@ async def test_a_query_does_not_change_the_path() -> None:
         assert await client.recv() == '{"t":"hello"}'
 
 
+async def test_a_socket_outlives_the_time_that_a_request_may_take() -> None:
+    async with serving(request_s=0.1) as served, connect(served.url) as client:
+        assert await client.recv() == '{"t":"hello"}'
+        await asyncio.sleep(0.3)
+        await client.send('{"t":"still here"}')
+        assert await client.recv() == '{"t":"still here"}'
+
+
 async def test_a_page_of_a_foreign_origin_is_refused_and_clients_without_origin_are_not() -> None:
     async with serving(SocketSettings(origins=("https://table.example",))) as served:
         with pytest.raises(InvalidStatus) as refused:

@@ -91,7 +91,7 @@ class FakeRuntime:
     async def names(self) -> list[str]:
         return list(self.script.left)
 
-    async def kill(self, name: str) -> None:
+    async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         if name in self.script.left:
             self.script.left.remove(name)
             self.script.note(f"kill {name}")

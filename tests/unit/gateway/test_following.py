@@ -63,7 +63,8 @@ async def test_a_character_that_is_slow_to_come_back_keeps_nobody_from_the_table
     assert not connection.live
     clock.now_s = OTHERS_S
     connection.tick(clock.now_s)
-    assert list(socket.of("welcome")[0]["streams"]) == [SESSION]
+    said = socket.of("welcome")[0]["streams"]
+    assert (said[SESSION]["mode"], said[SPARE]["mode"], said[SPARE]["reason"]) == ("snapshot", "snapshot", "being brought back")
     assert about(socket, SPARE) == []
     await gateway.host.show()
     assert about(socket, SPARE) == ["snapshot", "live"]
