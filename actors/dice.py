@@ -8,8 +8,8 @@ Limits: the length of an expression, how deep it nests, the sides of a die, how 
 exploded ones count), and how often operations look at one (`LOOKS_MAX`). All of them together keep any roll within some two
 milliseconds.
 
-What is wrong with an expression, whatever the dice, is a `BadDice`. What turns out while rolling is a `NoResult`: the next
-throw of the same expression may have one. The text of both is for the player.
+What is wrong with an expression, whatever the dice, is a `BadDice`; also that one without dice has no result. What turns out
+while rolling is a `NoResult`: the next throw of the same expression may have one. The text of both is for the player.
 """
 
 from __future__ import annotations
@@ -213,6 +213,14 @@ class DiceBox:
         tree = self._parsed.get(expr)
         if tree is None:
             tree = self._parse(expr)
+        rolled, total = self._throw(tree, rng)
+        detail = self._words.stringify(rolled)
+        if len(detail) > DETAIL_MAX:
+            detail = detail[: DETAIL_MAX - 1] + "…"
+        return Rolled(int(total), detail)
+
+    def _throw(self, tree: Any, rng: random.Random) -> tuple[Any, float]:
+        """Return what fell and the sum. Raises NoResult."""
         try:
             rolled = self._evaluator.evaluate(tree, rng)
             total = rolled.total
@@ -222,10 +230,7 @@ class DiceBox:
             raise TooMuch("the numbers are too large") from None
         if not math.isfinite(total) or abs(total) > TOTAL_MAX:
             raise TooMuch("the result is too large")
-        detail = self._words.stringify(rolled)
-        if len(detail) > DETAIL_MAX:
-            detail = detail[: DETAIL_MAX - 1] + "…"
-        return Rolled(int(total), detail)
+        return rolled, total
 
     def _parse(self, expr: str) -> Any:
         if len(expr) > EXPR_MAX:
@@ -237,15 +242,19 @@ class DiceBox:
         except LarkError as problem:
             column = getattr(problem, "column", 0)
             raise BadDice(f"can't be read from character {column} on" if column > 0 else "is not complete") from None
-        _check(tree)
+        if not _check(tree):
+            try:
+                self._throw(tree, random.Random(0))
+            except NoResult as problem:
+                raise BadDice(f"has no dice and no result: {problem}") from None
         if len(self._parsed) >= PARSED_MAX:
             del self._parsed[next(iter(self._parsed))]  # the oldest; a common one is parsed again soon enough
         self._parsed[expr] = tree
         return tree
 
 
-def _check(tree: Any) -> None:
-    """Refuse what no throw of a parsed expression could have. Raises BadDice."""
+def _check(tree: Any) -> int:
+    """Refuse what no throw of a parsed expression could have; return how many dice it names. Raises BadDice."""
     dice = 0
     level = [tree]
     for _ in range(DEPTH_MAX):  # evaluating a level takes several stack frames
@@ -260,7 +269,7 @@ def _check(tree: Any) -> None:
             raise BadDice(f"more than {DICE_MAX} dice")
         level = [child for node in level for child in node.children]
         if not level:
-            return
+            return dice
     raise BadDice(f"nests deeper than {DEPTH_MAX}")
 
 

@@ -42,7 +42,7 @@ def read_request(stream: Kind, op: Op, role: Role, context: Context) -> Request[
     if role is not Role.SYSTEM and role not in spec.roles:
         if spec.internal:
             return Refused(no_such_op(op.kind))
-        return refuse(Code.FORBIDDEN, f"A {role.value} may not do that.", op=op.kind, role=role.value)
+        return refuse(Code.FORBIDDEN, f"The role of {role.value} does not allow that.", op=op.kind, role=role.value)
     args = check(spec, op.args)
     if isinstance(args, Failure):
         return Refused(args)

@@ -1,7 +1,8 @@
 """Experience, inventory, conditions and notes of a character.
 
-Items are counted by name; `inventory.changed` tells of one name: how many there are now (0: none is left) and the change.
-`conditions.changed` carries all conditions. Taking away what is not there is refused.
+Items are counted by name; `inventory.changed` tells of one name: how many there are now (0: none is left), the change `delta`,
+and what else was said of the item, which goes over what it had. `conditions.changed` carries all conditions. Taking away what
+is not there is refused.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import Any, cast
 from actors.character.state import CharacterState, views_of
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, Refused, refuse
-from undying.protocol.character_ops import AddCondition, AppendSheetNote, AwardXp, ChangeItem, RemoveCondition
+from undying.protocol.character_ops import AddCondition, AddItem, AppendSheetNote, AwardXp, RemoveCondition, RemoveItem
 from undying.protocol.data import JsonObject
-from undying.protocol.errors import Code
+from undying.protocol.errors import Code, Failure
 from undying.protocol.events import Event
 from undying.protocol.sheet import (
     CONDITIONS_MAX,
@@ -23,9 +24,11 @@ from undying.protocol.sheet import (
     XP_MAX,
     ConditionData,
     ItemData,
+    SheetData,
     SheetNoteData,
     excess,
 )
+from undying.protocol.sheet_parts import overflow
 
 
 def award_xp(state: CharacterState, request: Request[AwardXp]) -> Decision:
@@ -38,29 +41,30 @@ def award_xp(state: CharacterState, request: Request[AwardXp]) -> Decision:
     return Accepted((Draft("xp.changed", views_of(state.owner, "xp", data)),), {"xp": xp})
 
 
-def add_item(state: CharacterState, request: Request[ChangeItem]) -> Decision:
-    """Decide on more of an item."""
+def add_item(state: CharacterState, request: Request[AddItem]) -> Decision:
+    """Decide on more of an item, and on what else is said of it."""
     name, qty = request.args.name, request.args.qty
     before = _count(state, name)
     if before + qty > QTY_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"At most {QTY_MAX} of an item.", limit=QTY_MAX)
     if not before and len(state.sheet["inventory"]) >= ITEMS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"An inventory holds at most {ITEMS_MAX} different items.", limit=ITEMS_MAX)
-    oversized = None if before else excess({**state.sheet, "inventory": [*state.sheet["inventory"], _item(name, qty)]})
+    data: JsonObject = {**request.args.more, "name": name, "qty": before + qty, "delta": qty}
+    oversized = _excess_with(state, data) if request.args.more or not before else None
     if oversized is not None:
         return Refused(oversized)
-    return _stocked(state, name, before + qty, qty)
+    return _stocked(state, data)
 
 
-def remove_item(state: CharacterState, request: Request[ChangeItem]) -> Decision:
+def remove_item(state: CharacterState, request: Request[RemoveItem]) -> Decision:
     """Decide on less of an item."""
     name, qty = request.args.name, request.args.qty
     before = _count(state, name)
     if before == 0:
-        return refuse(Code.NOT_FOUND, "There is no such item in the inventory.")
+        return refuse(Code.NOT_FOUND, "There is no such item in the inventory.", path="name")
     if before < qty:
         return refuse(Code.WRONG_STATE, f"There are only {before}.", qty=before)
-    return _stocked(state, name, before - qty, -qty)
+    return _stocked(state, {"name": name, "qty": before - qty, "delta": -qty})
 
 
 def add_condition(state: CharacterState, request: Request[AddCondition]) -> Decision:
@@ -81,7 +85,7 @@ def remove_condition(state: CharacterState, request: Request[RemoveCondition]) -
     before = state.sheet["conditions"]
     after = [condition for condition in before if condition["name"] != request.args.name]
     if len(after) == len(before):
-        return refuse(Code.NOT_FOUND, "The character is not under that condition.")
+        return refuse(Code.NOT_FOUND, "The character is not under that condition.", path="name")
     return _under(state, after)
 
 
@@ -96,17 +100,20 @@ def append_note(state: CharacterState, request: Request[AppendSheetNote]) -> Dec
     return Accepted((Draft("notes.changed", views_of(state.owner, "notes", cast(JsonObject, {"note": note}))),), {})
 
 
-def _item(name: str, qty: int) -> ItemData:
-    return {"name": name, "qty": qty, "attributes": {}}
-
-
 def _count(state: CharacterState, name: str) -> int:
     return sum(item["qty"] for item in state.sheet["inventory"] if item["name"] == name)
 
 
-def _stocked(state: CharacterState, name: str, qty: int, delta: int) -> Accepted:
-    data: JsonObject = {"name": name, "qty": qty, "delta": delta}
-    return Accepted((Draft("inventory.changed", views_of(state.owner, "inventory", data)),), {"qty": qty})
+def _excess_with(state: CharacterState, data: JsonObject) -> Failure | None:
+    """Return why an item as it would be, or the sheet with it, is too large, None when neither is."""
+    inventory = _restocked(state.sheet["inventory"], data)
+    sheet: SheetData = {**state.sheet, "inventory": inventory}
+    at = next(at for at, item in enumerate(inventory) if item["name"] == data["name"])
+    return overflow(sheet, ["inventory", str(at)]) or excess(sheet)
+
+
+def _stocked(state: CharacterState, data: JsonObject) -> Accepted:
+    return Accepted((Draft("inventory.changed", views_of(state.owner, "inventory", data)),), {"qty": data["qty"]})
 
 
 def _under(state: CharacterState, conditions: list[ConditionData]) -> Accepted:
@@ -120,20 +127,24 @@ def xp_changed(state: CharacterState, event: Event) -> None:
 
 
 def inventory_changed(state: CharacterState, event: Event) -> None:
-    """Take over how many there are of an item. Several entries of one name become the first of them."""
-    data: dict[str, Any] = event.data
-    name, qty = data["name"], data["qty"]
+    """Take over how many there are of an item, and what was said of it."""
+    state.sheet = {**state.sheet, "inventory": _restocked(state.sheet["inventory"], event.data)}
+
+
+def _restocked(inventory: list[ItemData], data: dict[str, Any]) -> list[ItemData]:
+    """Return an inventory after `inventory.changed`. Several entries of one name become the first of them."""
+    told = {key: value for key, value in data.items() if key != "delta"}
     kept: list[ItemData] = []
     known = False
-    for item in state.sheet["inventory"]:
-        if item["name"] != name:
+    for item in inventory:
+        if item["name"] != told["name"]:
             kept.append(item)
         elif not known:
             known = True
-            kept += [{**item, "qty": qty}] if qty else []
-    if not known and qty:
-        kept.append(_item(name, qty))
-    state.sheet = {**state.sheet, "inventory": kept}
+            kept += [cast(ItemData, {**item, **told})] if told["qty"] else []
+    if not known and told["qty"]:
+        kept.append(cast(ItemData, told))
+    return kept
 
 
 def conditions_changed(state: CharacterState, event: Event) -> None:

@@ -2,6 +2,7 @@
 
 What can't stand at that path of any sheet is a bad argument. What does not fit this sheet as it is now is a refusal that is
 remembered: a place that is not there, a bound that is reached. What is told is the value as the sheet's model completed it.
+Experience is the game masters' to award, and theirs to set.
 """
 
 from __future__ import annotations
@@ -16,10 +17,9 @@ from undying.protocol.character_ops import SetSheet
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, Failure
 from undying.protocol.events import Event
-from undying.protocol.fields import free
 from undying.protocol.paths import part_of, replaced
 from undying.protocol.sheet import ABILITIES_MAX, CONDITIONS_MAX, ITEMS_MAX, NOTES_MAX, SheetData, excess
-from undying.protocol.sheet_parts import check_part
+from undying.protocol.sheet_parts import check_part, overflow
 
 _WHOLE_PARTS: Final = frozenset({"hp"})
 """Parts whose fields depend on each other: the event carries the whole part."""
@@ -33,10 +33,12 @@ def set_sheet(state: CharacterState, request: Request[SetSheet]) -> Decision:
     if isinstance(checked, Failure):
         return Refused(checked)
     steps, value = checked
+    if steps[0] == "xp" and not request.leads:
+        return refuse(Code.FORBIDDEN, "Only a game master sets experience.", path="path")
     try:
         sheet = cast(SheetData, replaced(state.sheet, steps, value))
     except KeyError:
-        return refuse(Code.NOT_FOUND, "There is no such part on this sheet.")
+        return refuse(Code.NOT_FOUND, "There is no such part on this sheet.", path="path")
     refused = _beyond_bounds(sheet, steps)
     if refused is not None:
         return refused
@@ -52,12 +54,7 @@ def _beyond_bounds(sheet: SheetData, steps: list[str]) -> Refused | None:
         return above_maximum(hp["max"])
     if limit is not None and len(part_of(sheet, steps[:1])) > limit:
         return refuse(Code.LIMIT_EXCEEDED, f"A sheet holds at most {limit} {steps[0]}.", limit=limit)
-    if "attributes" in steps:
-        try:
-            free(part_of(sheet, steps[: steps.index("attributes") + 1]))
-        except ValueError as problem:
-            return refuse(Code.LIMIT_EXCEEDED, f"The attributes of one thing: {problem}.")
-    oversized = excess(sheet)
+    oversized = overflow(sheet, steps) or excess(sheet)
     return None if oversized is None else Refused(oversized)
 
 

@@ -6,16 +6,18 @@ hidden is `{id, gone: true}` for everybody else, with the kind of event unchange
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from actors.request import Request
 from actors.rules import Accepted, Decision, Draft, Refused, public, refuse
-from actors.session.state import TOKENS_BYTES_MAX, TOKENS_MAX, Board, Decider, Evolver, SessionState, Token, facts
+from actors.session.state import TOKENS_BYTES_MAX, TOKENS_MAX, Board, Decider, Evolver, SessionState, Token
 from actors.visibility import Views, change
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code
 from undying.protocol.events import GMS, Audience, Event, View
 from undying.protocol.session_ops import MoveToken, PutToken, RemoveToken, SetMap
+
+_FIELDS: Final = tuple(name for name in Token.__slots__ if name != "more")
 
 
 def _set_map(state: SessionState, request: Request[SetMap]) -> Decision:
@@ -45,6 +47,7 @@ def _put(state: SessionState, request: Request[PutToken]) -> Decision:
         character=args.character,
         hidden=args.hidden,
         by=known.by if known is not None else user,
+        more=args.more,
     )
     before = 0 if known is None else known.weight
     if known is None and len(state.board.tokens) >= TOKENS_MAX:
@@ -95,8 +98,8 @@ def _audience(hidden: bool) -> Audience:
 
 
 def token_views(token: Token) -> Views:
-    """Return a token as events and the snapshot show it."""
-    return (View(_audience(token.hidden), facts(token)),)
+    """Return a token as events and the snapshot show it: its further keys beside its own."""
+    return (View(_audience(token.hidden), {**token.more, **{name: getattr(token, name) for name in _FIELDS}}),)
 
 
 def scene_data(board: Board) -> JsonObject:
@@ -112,7 +115,8 @@ def _evolve_map(state: SessionState, event: Event) -> None:
 
 def _evolve_put(state: SessionState, event: Event) -> None:
     data: dict[str, Any] = event.data
-    token = Token(**data)
+    more = {name: value for name, value in data.items() if name not in _FIELDS}
+    token = Token(**{name: data[name] for name in _FIELDS}, more=more)
     known = state.board.tokens.get(token.id)
     state.tokens_bytes += token.weight - (0 if known is None else known.weight)
     state.board.tokens[token.id] = token

@@ -1,9 +1,9 @@
 """Who is at the table, in which role.
 
 A token brings a user to the table once; from then on the role is the table's to change, and wins over what a token says.
-A removed user stays out with every token made up to that second; a newer invitation lets them in again. Their notes for named
-users go with them. A table that has a game master never loses the last one. Who joins is told with their role whether the
-table is paused.
+A removed user stays out with every token made up to that millisecond; a newer invitation lets them in again, and the older
+ones stay void. Their notes for named users go with them. A table that has a game master never loses the last one. Who joins
+is told with their role whether the table is paused.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from undying.protocol.session_ops import JoinMember, RemoveMember, SetRole
 
 def _join(state: SessionState, request: Request[JoinMember]) -> Decision:
     args = request.args
+    removed_at = state.removed.get(args.user)
+    if removed_at is not None and args.issued <= removed_at:
+        return removed()
     known = state.members.get(args.user)
     if known is not None:
         result = _welcome(state, args.name, known.role)
         if known.name == args.name:
             return Accepted((), result, repeatable=True)
         return Accepted((_member(args.user, args.name, known.role),), result, repeatable=True)
-    removed_at = state.removed.get(args.user)
-    if removed_at is not None and args.issued <= removed_at:
-        return removed()
     if len(state.members) >= MEMBERS_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A table has at most {MEMBERS_MAX} members.", limit=MEMBERS_MAX)
     result = _welcome(state, args.name, args.role)
@@ -58,7 +58,7 @@ def _remove(state: SessionState, request: Request[RemoveMember]) -> Decision:
         return _no_member(user)
     if _is_last_gm(state, member):
         return _last_gm()
-    if len(state.removed) >= REMOVED_MAX:
+    if user not in state.removed and len(state.removed) >= REMOVED_MAX:
         return refuse(Code.LIMIT_EXCEEDED, f"A table remembers at most {REMOVED_MAX} removed users.", limit=REMOVED_MAX)
     events = (public("member.removed", {"user": user}), *left_behind(state, user))
     return Accepted(events, {}, (Remove("remove", user),))
@@ -92,13 +92,12 @@ def _no_member(user: str) -> Refused:
 def _evolve_changed(state: SessionState, event: Event) -> None:
     data: dict[str, Any] = event.data
     state.members[data["user"]] = Member(data["name"], Role(data["role"]))
-    state.removed.pop(data["user"], None)
 
 
 def _evolve_removed(state: SessionState, event: Event) -> None:
     user = cast(str, event.data["user"])
     state.members.pop(user, None)
-    state.removed[user] = event.at // 1000
+    state.removed[user] = event.at
 
 
 DECIDERS: dict[str, Decider] = {"member.join": _join, "member.set_role": _set_role, "member.remove": _remove}

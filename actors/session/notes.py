@@ -4,6 +4,9 @@ Who sees a note may change or add to it when it is public, when it is theirs, or
 game master who sees it decide who sees it. Its author throws it away, and any game master, who need not see it for that. A
 note that is thrown away, or that a viewer may not see any more, is `{id, gone: true}` for those who saw it.
 
+A game master who puts a note in place of somebody else's is its author from then on: what they write for the game masters is
+told to nobody else, whoever wrote the note before. When a player replaces a note, or anybody adds to one, its author stays.
+
 Notes for named users go with an author who is sent from the table: nobody else could look after them.
 """
 
@@ -49,7 +52,8 @@ def _put(state: SessionState, request: Request[PutNote]) -> Decision:
     if not _may_write(known, request) or (visibility != known.visibility and not _may_govern(known, request)):
         return _not_yours(args.id)
     title = known.title if args.title is None else args.title
-    return _written(state, request, known, Note(args.id, title, args.text, visibility, known.author))
+    author = user if request.leads else known.author
+    return _written(state, request, known, Note(args.id, title, args.text, visibility, author))
 
 
 def _append(state: SessionState, request: Request[AppendNote]) -> Decision:

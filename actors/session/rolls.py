@@ -1,7 +1,8 @@
 """Dice at the table: public rolls, rolls for the game master, blind ones (who rolls does not see the result), and for oneself.
 
 The ack holds the result only for one who may see it. An expression that nobody could roll is a bad argument. A throw without a
-result is a refusal that is remembered: trying again would be another throw.
+result is a refusal that is remembered: trying again would be another throw. Who rolls for a character owns it, or is a game
+master.
 """
 
 from __future__ import annotations
@@ -31,6 +32,11 @@ def _roll(state: SessionState, request: Request[RollDice]) -> Decision:
     except NoResult as problem:
         code = Code.LIMIT_EXCEEDED if isinstance(problem, TooMuch) else Code.WRONG_STATE
         return refuse(code, f"The dice have no result: {problem}.")
+    if args.character is not None:
+        if args.character not in state.characters:
+            return refuse(Code.NOT_FOUND, "There is no such character at this table.", path="character")
+        if not request.leads and not state.owns(request.user, args.character):
+            return refuse(Code.FORBIDDEN, "That character is not yours.", path="character")
     views = _views(request.user, args.expr, total, detail, args.mode, args.label, args.character)
     result = shown(views, Viewer(request.user, request.role))
     return Accepted((Draft("dice.rolled", views),), dict(result or {}))

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import msgpack
 
 from actors.request import Request
 from actors.rules import Decision
@@ -137,24 +139,27 @@ class Note:
 
 @dataclass(slots=True)
 class Token:
-    """Something on the map. `by` put it there."""
+    """Something on the map. `by` put it there, `more` are keys that have no meaning here."""
 
     id: str
     x: int | float
     y: int | float
     name: str | None
     image: str | None
-    size: int | float | None
+    size: int | float | str | None
     rotation: int | float | None
     color: str | None
     character: str | None
     hidden: bool
     by: str
+    more: dict[str, Any] = field(default_factory=dict)
 
     @property
     def weight(self) -> int:
         """Return its bytes."""
-        return _weight(self.id, self.id, self.name, self.image, self.color, self.character, self.by)
+        size = self.size if isinstance(self.size, str) else None
+        more = len(cast(bytes, msgpack.packb(self.more))) if self.more else 0
+        return _weight(self.id, self.id, self.name, self.image, size, self.color, self.character, self.by) + more
 
 
 @dataclass(slots=True)
@@ -220,7 +225,7 @@ class Ask:
 
 @dataclass(slots=True)
 class SessionState:
-    """All of a session. `removed` maps users to when they were removed, in seconds since 1970.
+    """All of a session. `removed` maps users to when they were last removed, in ms since 1970, also if they came back.
 
     The last fields are sums of weights, in bytes.
     """
@@ -259,9 +264,9 @@ Decider: TypeAlias = Callable[[SessionState, Request[Any]], Decision]
 Evolver: TypeAlias = Callable[[SessionState, Event], None]
 
 
-def facts(thing: Turn | Token) -> JsonObject:
-    """Return all fields of a thing as plain data. `dataclasses.asdict` takes several times as long, and maps are large."""
-    return {name: getattr(thing, name) for name in thing.__slots__}
+def facts(turn: Turn) -> JsonObject:
+    """Return all fields of an entry as plain data; `dataclasses.asdict` takes several times as long."""
+    return {name: getattr(turn, name) for name in turn.__slots__}
 
 
 def _users(visibility: str | list[str]) -> list[str]:

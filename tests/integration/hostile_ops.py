@@ -44,8 +44,6 @@ OPS: Final = (
     bad_op("an empty text", "chat.say", {"text": ""}),
     bad_op("a blank text", "chat.say", {"text": " \n\t"}),
     bad_op("a text of 10,001 characters", "chat.say", {"text": "x" * 10_001}),
-    bad_op("an argument too many", "chat.say", {"text": "x", "by": "gm"}),
-    bad_op("an argument with a name of 10 kB", "chat.say", {"text": "x", "y" * 10_000: 1}),
     bad_op("an unknown mode", "chat.say", {"text": "x", "mode": "shout"}),
     bad_op("a whisper to a string", "chat.say", {"text": "x", "to": "ben-user"}),
     bad_op("a whisper to the audience of GMs", "chat.say", {"text": "x", "to": ["@gm"]}),
@@ -63,7 +61,8 @@ OPS: Final = (
     bad_op("a sheet's list at -1", "sheet.set", {"path": "inventory.-1.qty", "value": 1}, on="ben", who="ben"),
     bad_op("a sheet's value too deep", "sheet.set", {"path": "attributes.x", "value": deep(7)}, on="ben", who="ben"),
     bad_op("a sheet's value of 20 kB", "sheet.set", {"path": "attributes.x", "value": "x" * 20_000}, on="ben", who="ben"),
-    bad_op("a sheet with a field too many", "character.create", {"sheet": {"name": "Eve", "god": True}}),
+    bad_op("an item with a key of 10 kB", "item.add", {"name": "rope", "y" * 10_000: 1}, on="ben", who="ben"),
+    bad_op("an item with 20 kB to say of it", "item.add", {"name": "rope", "y": "x" * 20_000}, on="ben", who="ben"),
     bad_op("a sheet without a name", "character.create", {"sheet": {}}),
     bad_op(
         "a sheet with more points than its maximum", "character.create", {"sheet": {**_SHEET, "hp": {"current": 2, "max": 1}}}
@@ -72,6 +71,8 @@ OPS: Final = (
     bad_op("a character for a stranger", "character.create", {"sheet": _SHEET, "owner": "x"}, "NOT_FOUND", who="mia"),
     bad_op("a token at infinity", "token.put", {"id": "t", "x": 10**9, "y": 0}),
     bad_op("a token at true", "token.put", {"id": "t", "x": True, "y": 0}),
+    bad_op("a token with a key of 10 kB", "token.put", {"id": "t", "x": 1, "y": 1, "y" * 10_000: 1}),
+    bad_op("a token with 3 kB to say of it", "token.put", {"id": "t", "x": 1, "y": 1, "story": "x" * 3_000}),
     bad_op("a hidden token by a player", "token.put", {"id": "t", "x": 1, "y": 1, "hidden": True}, "FORBIDDEN"),
     bad_op("a token of somebody else's character", "token.put", {"id": "t", "x": 1, "y": 1, "character": "x"}, "FORBIDDEN"),
     bad_op("moving a hidden token", "token.move", {"id": "lurker", "x": 1, "y": 1}, "NOT_FOUND"),
@@ -110,7 +111,10 @@ ROLLS: Final = (
     roll("500 dice looked at 60 times", "500d6" + "k<7" * 60, "LIMIT_EXCEEDED"),
     roll("a division by zero", "1d6/0", "WRONG_STATE"),
     roll("a remainder by zero", "1d6%0", "WRONG_STATE"),
-    roll("a number too large", "9" * 100 + "*" + "9" * 90, "LIMIT_EXCEEDED"),
+    roll("a division by zero without dice", "1/0"),
+    roll("a number too large", "9" * 100 + "*1d9*" + "9" * 90, "LIMIT_EXCEEDED"),
+    roll("a number too large without dice", "9" * 100 + "*" + "9" * 90),
+    bad_op("dice: for nobody", "dice.roll", {"expr": "1d6", "character": "nobody"}, "NOT_FOUND"),
     roll("a power", "9**9**9"),
     roll("a list", ["1d6"]),
     roll("a number", 6),
@@ -147,6 +151,7 @@ FORBIDDEN: Final = (
     bad_op("damage by an agent", "hp.change", {"delta": -5}, "FORBIDDEN", on="ben", who="ai"),
     bad_op("damage to a character of the GM", "hp.change", {"delta": -5}, "FORBIDDEN", on="npc"),
     bad_op("a gift to oneself", "xp.award", {"amount": 1_000}, "FORBIDDEN", on="ben", who="ben"),
+    bad_op("experience by the sheet", "sheet.set", {"path": "xp", "value": 1_000}, "FORBIDDEN", on="ben", who="ben"),
     bad_op("somebody else's sheet", "sheet.set", {"path": "name", "value": "Eve"}, "FORBIDDEN", on="ben"),
 )
 

@@ -52,7 +52,13 @@ SESSION_OPS = st.one_of(
     op("note.append", id=IDS, text=TEXTS),
     op("note.delete", id=IDS),
     op("map.set", {"grid": st.just({"size": 5, "offset": [1, 2]})}, scene=TEXTS),
-    op("token.put", {"hidden": st.booleans(), "name": TEXTS}, id=IDS, x=NUMBERS, y=NUMBERS),
+    op(
+        "token.put",
+        {"hidden": st.booleans(), "name": TEXTS, "size": NUMBERS | TEXTS, "gone": ANY_DATA, "more": ANY_DATA},
+        id=IDS,
+        x=NUMBERS,
+        y=NUMBERS,
+    ),
     op("token.move", id=IDS, x=NUMBERS, y=NUMBERS),
     op("token.remove", id=IDS),
     op("character.create", {"owner": USERS}, sheet=st.fixed_dictionaries({"name": TEXTS})),
@@ -178,6 +184,24 @@ def test_viewers_of_one_class_get_the_same_projection(ops: list[tuple[str, str, 
             assert projections.setdefault(play.rules.viewer_class(play.state, viewer), projection) == projection
 
 
+NOTE_OPS = st.one_of(
+    op("note.put", {"visibility": VISIBILITY}, id=IDS, text=TEXTS),
+    op("note.append", id=IDS, text=TEXTS),
+    op("note.delete", id=IDS),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(NOTE_OPS, max_size=40))
+def test_what_a_game_master_puts_for_the_game_masters_is_told_to_nobody_else(ops: list[tuple[str, str, Any]]) -> None:
+    play = table()
+    for user, kind, args in ops:
+        taken = isinstance(play.do(user, kind, args), Accepted)
+        if taken and user == "gm" and kind == "note.put" and args.get("visibility") == "gm":
+            told = [play.last_told(other) for other in ROLES if other != "gm"]
+            assert all(event is None or event[1] == {"id": args["id"], "gone": True} for event in told)
+
+
 CHANGES_TO_OTHERS = st.one_of(
     st.just(("next",)),
     st.tuples(st.just("add"), st.integers(-5, 5)),
@@ -225,14 +249,15 @@ def test_in_a_round_everybody_who_is_there_all_along_acts_once(values: list[int]
 PLACES = st.sampled_from(
     ["name", "level", "hp", "hp.max", "hp.current", "abilities.str", "notes", "notes.0.text", "level.x", "."]
 )
-INNER_PLACES = st.sampled_from(["inventory.0", "inventory.1.qty", "inventory.0.attributes.b", "conditions.0.god"])
+INNER_PLACES = st.sampled_from(["inventory.0", "inventory.1.qty", "inventory.0.a", "inventory.0.a.b", "conditions.0.god"])
 FREE_PLACES = st.sampled_from(["attributes.a", "attributes.a.b", "attributes.a.0", "x.y"])
 PATHS = st.one_of(PLACES, INNER_PLACES, FREE_PLACES)
+ITEM = st.fixed_dictionaries({"name": IDS}, optional={"a": ANY_DATA, "delta": TEXTS})
 CHARACTER_OPS = st.one_of(
     op("hp.change", {"reason": TEXTS}, delta=st.integers(-30, 30)),
     op("hp.set", {"temp": st.integers(0, 9), "max": st.integers(0, 30)}, value=st.integers(0, 30)),
     op("xp.award", amount=st.integers(-50, 50)),
-    op("item.add", {"qty": st.integers(1, 3)}, name=IDS),
+    op("item.add", {"qty": st.integers(1, 3), "a": ANY_DATA, "b": TEXTS, "delta": TEXTS}, name=IDS),
     op("item.remove", {"qty": st.integers(1, 3)}, name=IDS),
     op("condition.add", {"rounds": st.integers(0, 3)}, name=IDS),
     op("condition.remove", name=IDS),
@@ -241,7 +266,7 @@ CHARACTER_OPS = st.one_of(
     op("sheet.set", path=PATHS, value=st.integers(0, 40)),
     op("sheet.set", path=st.just("hp"), value=st.fixed_dictionaries({"max": st.integers(0, 9)})),
     op("sheet.set", path=st.just("attributes"), value=st.dictionaries(IDS, ANY_DATA, max_size=3)),
-    op("sheet.set", path=st.just("inventory"), value=st.lists(st.fixed_dictionaries({"name": IDS}), max_size=3)),
+    op("sheet.set", path=st.just("inventory"), value=st.lists(ITEM, max_size=3)),
 )
 
 

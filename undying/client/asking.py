@@ -139,7 +139,7 @@ class Map(_Topic):
     async def put(self, token: str, x: float, y: float, **looks: Json) -> None:
         """Put a token, new or in place of that with the same id.
 
-        `looks`: name, image, size, rotation, color, character, hidden.
+        `looks`: name, image, size, rotation, color, character, hidden, and whatever else clients make of it.
         """
         await self._op("token.put", id=token, x=x, y=y, **given(**looks))
 
@@ -217,9 +217,9 @@ class CharacterHandle:
         """Award experience points."""
         return await self._op("xp.award", amount=amount)
 
-    async def add_item(self, name: str, qty: int = 1) -> JsonObject:
-        """Put `qty` of something into the inventory."""
-        return await self._op("item.add", name=name, qty=qty)
+    async def add_item(self, name: str, qty: int = 1, **more: Json) -> JsonObject:
+        """Put `qty` of something into the inventory; `more` is what else there is to say of it."""
+        return await self._op("item.add", name=name, qty=qty, **more)
 
     async def remove_item(self, name: str, qty: int = 1) -> JsonObject:
         """Take `qty` of something out of the inventory."""

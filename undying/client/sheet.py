@@ -35,8 +35,9 @@ def _experience(sheet: JsonObject, data: JsonObject) -> JsonObject:
 
 
 def _inventory(sheet: JsonObject, data: JsonObject) -> JsonObject:
-    """Take over how many there are of an item; several entries of one name become the first of them."""
-    name, qty = data["name"], data["qty"]
+    """Take over how many there are of an item and what was said of it; several of one name become the first of them."""
+    told: JsonObject = {key: value for key, value in data.items() if key != "delta"}
+    name, qty = told["name"], told["qty"]
     kept: list[Json] = []
     known = False
     for item in _list(sheet, "inventory"):
@@ -45,9 +46,9 @@ def _inventory(sheet: JsonObject, data: JsonObject) -> JsonObject:
         elif not known:
             known = True
             if qty:
-                kept.append({**item, "qty": qty})
+                kept.append({**item, **told})
     if not known and qty:
-        kept.append({"name": name, "qty": qty, "attributes": {}})
+        kept.append(told)
     return {**sheet, "inventory": kept}
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from undying.protocol.fields import Args, Free, Id, Label, Name, Said, encodable
-from undying.protocol.sheet import HP_MAX, NOTE_TEXT_MAX, QTY_MAX, ROUNDS_MAX, XP_MAX, Sheet
+from undying.protocol.sheet import HP_MAX, NOTE_TEXT_MAX, QTY_MAX, ROUNDS_MAX, XP_MAX, Item, Sheet
 
 PATH_MAX: Final = 500
 CONTEXT_LINES_MAX: Final = 20
@@ -34,8 +34,14 @@ class AwardXp(Args):
     amount: int = Field(ge=-XP_MAX, le=XP_MAX)
 
 
-class ChangeItem(Args):
-    """How many of what come or go."""
+class AddItem(Args, Item):
+    """More of an item. Further keys go to the item; `delta` is what its event calls `qty`, and no key of an item here."""
+
+    RESERVED = frozenset({"delta"})
+
+
+class RemoveItem(Args):
+    """How many of what go."""
 
     name: Name
     qty: int = Field(default=1, ge=1, le=QTY_MAX)

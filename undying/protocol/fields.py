@@ -9,9 +9,9 @@ Messages never repeat what was sent; they say what would have been right.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, model_validator
 
 from undying.protocol.data import Json, JsonObject
 from undying.protocol.ids import ID_PATTERN, Role, is_id, parse_role
@@ -25,6 +25,7 @@ ADDRESS_MAX: Final = 2_000
 WHOLE_MAX: Final = 2**53
 """Whole numbers beyond this are not the same number in JavaScript."""
 COORDINATE_MAX: Final = 1_000_000
+SIZE_WORD_MAX: Final = 32
 AUDIENCE_MAX: Final = 64
 FREE_BYTES_MAX: Final = 16_384
 FREE_DEPTH_MAX: Final = 6
@@ -32,9 +33,34 @@ FREE_NODES_MAX: Final = 2_000
 
 
 class Args(BaseModel):
-    """Arguments of one op: what is not named is refused, and nothing is coerced."""
+    """Arguments of one op: what is not named is ignored, as everywhere in the protocol, and nothing is coerced."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+
+class Open(BaseModel):
+    """Something that keeps, besides its fields, keys of any name with plain data, together within the bounds of `free`.
+
+    They are shown flat beside the fields. Names in `RESERVED` are the server's own there: a client's are ignored.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    RESERVED: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        fields = {key: part for key, part in value.items() if key in cls.model_fields}
+        more = {key: part for key, part in value.items() if key not in cls.model_fields and key not in cls.RESERVED}
+        return {**_free_map(more), **fields}
+
+    @property
+    def more(self) -> JsonObject:
+        """Return the keys that are no fields."""
+        return self.__pydantic_extra__ or {}
 
 
 def encodable(text: str) -> str:
@@ -74,6 +100,14 @@ def _number(value: object) -> int | float:
     if not -COORDINATE_MAX <= value <= COORDINATE_MAX:  # also false for NaN
         raise ValueError(f"should be a number between -{COORDINATE_MAX} and {COORDINATE_MAX}")
     return value
+
+
+def _size(value: object) -> int | float | str:
+    if not isinstance(value, str):
+        return _number(value)
+    if not 0 < len(value) <= SIZE_WORD_MAX:
+        raise ValueError(f"should be a number or a word of at most {SIZE_WORD_MAX} characters")
+    return encodable(value)
 
 
 def _visibility(value: object) -> str | list[str]:
@@ -161,6 +195,7 @@ Label: TypeAlias = Annotated[str, Field(max_length=NAME_MAX), _within_bytes(NAME
 Address: TypeAlias = Annotated[str, Field(max_length=ADDRESS_MAX), _within_bytes(ADDRESS_MAX)]
 Whole: TypeAlias = Annotated[int, Field(ge=-WHOLE_MAX, le=WHOLE_MAX)]
 Number: TypeAlias = Annotated[int | float, PlainValidator(_number)]
+Size: TypeAlias = Annotated[int | float | str, PlainValidator(_size)]
 RoleWord: TypeAlias = Annotated[Role, PlainValidator(_role)]
 Users: TypeAlias = Annotated[list[str], PlainValidator(users)]
 Visibility: TypeAlias = Annotated[Literal["public", "gm"] | list[str], PlainValidator(_visibility)]

@@ -40,7 +40,7 @@ class OpItem(NamedTuple):
 
 
 class JoinItem(NamedTuple):
-    """A member comes to a session's table. `issued` is when their token was made, in seconds since 1970."""
+    """A member comes to a session's table. `issued` is when they were invited, in ms since 1970."""
 
     tag: Literal["join"]
     ref: int

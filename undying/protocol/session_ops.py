@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import AfterValidator, Field
+import msgpack
+from pydantic import AfterValidator, Field, model_validator
 
 from undying.protocol.fields import (
     Address,
@@ -14,8 +15,10 @@ from undying.protocol.fields import (
     Label,
     Name,
     Number,
+    Open,
     RoleWord,
     Said,
+    Size,
     Text,
     Users,
     Visibility,
@@ -24,6 +27,8 @@ from undying.protocol.sheet import Sheet
 
 ENTRIES_MAX: Final = 100
 """Entries of one initiative order."""
+TOKEN_MORE_BYTES_MAX: Final = 2 << 10
+"""Bytes, as MessagePack, of a token's keys that have no meaning here."""
 
 ChatMode = Literal["ic", "ooc", "emote"]
 RollMode = Literal["public", "gm", "blind", "self"]
@@ -114,19 +119,27 @@ class SetMap(Args):
     image: Address | None = None
 
 
-class PutToken(Args):
-    """A token, new or in place of that with the same id; `hidden` ones only game masters see."""
+class PutToken(Args, Open):
+    """A token, new or in place of that with the same id; `hidden` ones only game masters see. Further keys are shown too."""
+
+    RESERVED = frozenset({"by", "gone"})
 
     id: Id
     x: Number
     y: Number
     name: Label | None = None
     image: Address | None = None
-    size: Number | None = None
+    size: Size | None = None
     rotation: Number | None = None
     color: Label | None = None
     character: Id | None = None
     hidden: bool = False
+
+    @model_validator(mode="after")
+    def _small(self) -> PutToken:
+        if self.more and len(cast(bytes, msgpack.packb(self.more))) > TOKEN_MORE_BYTES_MAX:
+            raise ValueError(f"should have at most {TOKEN_MORE_BYTES_MAX} bytes of further keys")
+        return self
 
 
 class MoveToken(Args):
@@ -190,7 +203,7 @@ class CreateSession(Args):
 
 
 class JoinMember(Args):
-    """A member whose token the gateway checked. `issued` is when it was made, in seconds since 1970."""
+    """A member whose token the gateway checked. `issued` is when they were invited, in ms since 1970."""
 
     user: Id
     name: Name

@@ -1,5 +1,7 @@
 """A character sheet of any game system: few fields with fixed names, and `attributes` for all the rest.
 
+Items keep further keys of any name; elsewhere keys that have no meaning here are ignored.
+
 Only `name` must be given. `hp.max` 0 means that no maximum is kept; `hp.current` defaults to `hp.max`. Each part is bounded,
 and the whole by `excess`.
 """
@@ -10,11 +12,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Final, cast
 
 import msgpack
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator, with_config
 from typing_extensions import TypedDict
 
 from undying.protocol.errors import Code, Failure
-from undying.protocol.fields import FreeMap, Label, Name, Number, encodable
+from undying.protocol.fields import FreeMap, Label, Name, Number, Open, encodable
 
 HP_MAX: Final = 1_000_000
 XP_MAX: Final = 1_000_000_000
@@ -33,7 +35,7 @@ SHEET_VALUES_MAX: Final = 4_000
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class HitPoints(_Part):
@@ -58,12 +60,11 @@ class HitPoints(_Part):
         return self
 
 
-class Item(_Part):
-    """Something carried, `qty` of it."""
+class Item(_Part, Open):
+    """Something carried, `qty` of it, and whatever else there is to say of it."""
 
     name: Name
     qty: int = Field(default=1, ge=1, le=QTY_MAX)
-    attributes: FreeMap = Field(default_factory=dict)
 
 
 class Condition(_Part):
@@ -104,12 +105,12 @@ class HitPointsData(TypedDict):
     temp: int
 
 
+@with_config(ConfigDict(extra="allow"))
 class ItemData(TypedDict):
-    """`Item` as plain data."""
+    """`Item` as plain data, its further keys beside these."""
 
     name: str
     qty: int
-    attributes: dict[str, Any]
 
 
 class ConditionData(TypedDict):

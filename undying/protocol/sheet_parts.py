@@ -11,14 +11,17 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from undying.protocol.data import Json
-from undying.protocol.errors import Failure
+from undying.protocol.errors import Code, Failure
 from undying.protocol.ops import bad_args, bad_field
 from undying.protocol.paths import index_of, part_of
-from undying.protocol.sheet import check_sheet
+from undying.protocol.sheet import SheetData, check_sheet
 
 STEPS_MAX: Final = 8
 _MEMBERS: Final[dict[str, dict[str, Any]]] = {"inventory": {"name": "x"}, "conditions": {"name": "x"}, "notes": {"text": "x"}}
 """Parts that are lists, with what a member of each must have."""
+
+FREE_PARTS: Final = {"attributes": 1, "inventory": 2}
+"""Parts that hold keys of any name, with the number of steps to what holds them: that is bounded as a whole."""
 
 
 def check_part(path: str, value: Json) -> tuple[list[str], Any] | Failure:
@@ -39,16 +42,29 @@ def check_part(path: str, value: Json) -> tuple[list[str], Any] | Failure:
         sheet = check_sheet({"name": "x", steps[0]: part})
     except ValidationError as problem:
         return _blame(problem, steps)
-    return steps, part_of(sheet, [steps[0], "0", *steps[2:]] if in_list else steps)
+    try:
+        return steps, part_of(sheet, [steps[0], "0", *steps[2:]] if in_list else steps)
+    except KeyError:  # the model ignored it
+        return _no_such_part()
+
+
+def overflow(sheet: SheetData, steps: list[str]) -> Failure | None:
+    """Return why keys of any name are too much together after one came to that path, None when they are not."""
+    depth = FREE_PARTS.get(steps[0])
+    if depth is None or len(steps) < depth:
+        return None
+    whole = ".".join(steps[:depth])
+    checked = check_part(whole, part_of(sheet, steps[:depth]))
+    if not isinstance(checked, Failure):
+        return None
+    return Failure(Code.LIMIT_EXCEEDED, f"All of {whole} {checked.context['reason']}.")
 
 
 def _blame(problem: ValidationError, steps: list[str]) -> Failure:
     """Tell whether it was the path that led nowhere or the value that can't stand there."""
     first = problem.errors(include_url=False, include_context=False, include_input=False)[0]
     where = first["loc"]
-    unknown = first["type"] == "extra_forbidden" and len(where) <= len(steps)
-    in_free_map = where[-1:] == ("attributes",)  # checked as a whole
-    if unknown or (len(where) < len(steps) and not in_free_map):
+    if len(where) < len(steps) and len(where) != FREE_PARTS.get(steps[0]):
         return _no_such_part()
     return bad_args(problem, "value", below=tuple(str(step) for step in where[: len(steps)]))
 

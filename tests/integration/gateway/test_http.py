@@ -138,6 +138,7 @@ def forged(**changes: object) -> dict[str, object]:
         "role": "gm",
         "purpose": "join",
         "client": "",
+        "issued_ms": NOW_S * 1000,
     }
     return {key: value for key, value in {**claims, **changes}.items() if value is not None}
 
@@ -226,7 +227,7 @@ async def test_bad_args_name_the_field() -> None:
     async with serving() as served:
         body = {"ops": [OP, {**OP, "s": "nowhere"}]}
         answer = await served.http("POST", OPS, token=served.token(), body=body)
-        assert answer.json["context"] == {"field": "ops.1.s"}
+        assert answer.json["context"] == {"path": "ops.1.s"}
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ CLAIMS = {
     "role": "player",
     "purpose": "join",
     "client": "",
+    "issued_ms": 1000_000,
 }
 
 
@@ -52,7 +53,13 @@ def part(value: object) -> str:
 
 def test_a_join_token_says_who_joins_what_as_what_and_since_when() -> None:
     token = tokens(1000.9).join_token("s1", "ann", "Ann é", Role.AGENT, 60)
-    assert tokens(1059.9).read(token) == Grant("s1", "ann", "Ann é", Role.AGENT, 1000, "join", "")
+    assert tokens(1059.9).read(token) == Grant("s1", "ann", "Ann é", Role.AGENT, 1000_900, "join", "")
+
+
+def test_the_time_of_an_invitation_is_finer_than_a_second_and_that_of_its_token_a_numeric_date() -> None:
+    earlier, later = (tokens(now_s).join_token("s1", "ann", "Ann", Role.PLAYER, 60) for now_s in (1000.25, 1000.251))
+    assert tokens().read(later).issued == tokens().read(earlier).issued + 1
+    assert jwt.decode(later, options={"verify_signature": False})["iat"] == 1000
 
 
 def test_a_resume_token_is_new_each_time_and_good_from_now_on() -> None:
@@ -68,7 +75,7 @@ def test_a_resume_token_made_after_a_removal_still_goes_back_to_the_invitation_b
     grant = tokens(500).read(tokens(500).join_token("s1", "ann", "Ann", Role.PLAYER, 10_000))
     for now_s in (1000, 2000):  # each welcome makes one from the last
         grant = tokens(now_s).read(tokens(now_s).resume_token(replace(grant, client="c7"), 60))
-        assert grant == Grant("s1", "ann", "Ann", Role.PLAYER, 500, "resume", "c7")
+        assert grant == Grant("s1", "ann", "Ann", Role.PLAYER, 500_000, "resume", "c7")
 
 
 @pytest.mark.parametrize(("now_s", "good"), [(1059.999, True), (1060, False), (10**12, False)])
@@ -104,10 +111,10 @@ def test_every_claim_is_required(claim: str) -> None:
         {"purpose": []},
         {"client": "x" * 65},
         {"client": None},
-        {"iat": "1000"},
-        {"iat": True},
-        {"invited": "500"},
-        {"invited": None},
+        {"issued_ms": "1000"},
+        {"issued_ms": True},
+        {"issued_ms": None},
+        {"issued_ms": 0.5},
         {"exp": "1060"},
         {"exp": 1e400},
         {"exp": [1060]},

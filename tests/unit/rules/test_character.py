@@ -66,7 +66,38 @@ def test_items_are_counted_by_name() -> None:
     assert play.code("ann", "item.remove", {"name": "rope", "qty": 4}) is Code.WRONG_STATE
     play.ok("ann", "item.remove", {"name": "rope", "qty": 3})
     assert play.last_told("ann") == ("inventory.changed", {"name": "rope", "qty": 0, "delta": -3})
-    assert play.code("ann", "item.remove", {"name": "rope"}) is Code.NOT_FOUND
+
+
+def test_an_item_keeps_whatever_a_client_said_of_it() -> None:
+    play = character(inventory=[{"name": "rope", "feet": 50, "delta": "knotted"}])
+    play.ok("ann", "item.add", {"name": "rope", "qty": 2, "made_of": {"silk": True}, "feet": 60, "delta": 9})
+    said = {"name": "rope", "qty": 3, "feet": 60, "made_of": {"silk": True}}
+    assert play.last_told("ann") == ("inventory.changed", {**said, "delta": 2})
+    play.ok("ann", "item.add", {"name": "lamp", "lit": False})
+    play.ok("ann", "sheet.set", {"path": "inventory.0.made_of.silk", "value": "almost"})
+    play.ok("ann", "item.remove", {"name": "rope"})
+    rope = {**said, "qty": 2, "made_of": {"silk": "almost"}, "delta": "knotted"}
+    assert play.sees("ann")["sheet"]["inventory"] == [rope, {"name": "lamp", "qty": 1, "lit": False}]
+    play.holds_its_laws()
+
+
+def test_of_a_sheet_and_its_conditions_only_what_is_known_is_kept() -> None:
+    play = character(god=True, hp={"max": 9, "god": True}, conditions=[{"name": "prone", "god": True}])
+    play.ok("gm", "condition.add", {"name": "pale", "god": True})
+    assert "god" not in str(play.sees("gm"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "path"),
+    [
+        ("item.remove", {"name": "rope"}, "name"),
+        ("condition.remove", {"name": "prone"}, "name"),
+        ("sheet.set", {"path": "inventory.5.qty", "value": 1}, "path"),
+    ],
+)
+def test_what_is_not_on_the_sheet_is_named_by_its_argument(kind: str, args: Any, path: str) -> None:
+    refused = character().refused("ann", kind, args)
+    assert (refused.code, refused.context) == (Code.NOT_FOUND, {"path": path})
 
 
 def test_a_condition_replaces_the_one_of_its_name() -> None:
@@ -85,6 +116,14 @@ def test_experience_never_falls_below_nothing() -> None:
     assert play.last_told("ann") == ("xp.changed", {"xp": 0, "delta": -10})
 
 
+def test_experience_is_the_game_masters_to_set() -> None:
+    play = character()
+    refused = play.refused("ann", "sheet.set", {"path": "xp", "value": 1_000})
+    assert (refused.code, refused.context) == (Code.FORBIDDEN, {"path": "path"})
+    play.ok("gm", "sheet.set", {"path": "xp", "value": 1_000})
+    assert play.sees("ann")["sheet"]["xp"] == 1_000
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -92,7 +131,8 @@ def test_experience_never_falls_below_nothing() -> None:
         ("abilities.str", 17),
         ("attributes.speed", {"walk": 30}),
         ("inventory.1.qty", 7),
-        ("inventory.2", {"name": "lamp", "qty": 1, "attributes": {}}),
+        ("inventory.1.weight", {"lb": 1.5}),
+        ("inventory.2", {"name": "lamp", "qty": 1, "lit": True}),
     ],
 )
 def test_any_part_of_a_sheet_is_set_by_its_path(path: str, value: Any) -> None:
@@ -259,6 +299,15 @@ def test_attributes_stay_within_their_bounds_however_they_come_together() -> Non
     assert play.code("ann", "sheet.set", {"path": "attributes.d", "value": "x" * 5_000}) is Code.LIMIT_EXCEEDED
 
 
+def test_the_keys_of_an_item_stay_within_their_bounds_however_they_come_together() -> None:
+    play = character()
+    for name in ("a", "b", "c"):
+        play.ok("ann", "item.add", {"name": "tome", name: "x" * 5_000})
+    assert play.code("ann", "item.add", {"name": "tome", "d": "x" * 5_000}) is Code.LIMIT_EXCEEDED
+    assert play.code("ann", "sheet.set", {"path": "inventory.0.d", "value": "x" * 5_000}) is Code.LIMIT_EXCEEDED
+    play.ok("ann", "item.add", {"name": "tome"})
+
+
 @pytest.mark.parametrize(
     ("kind", "args"),
     [
@@ -278,7 +327,7 @@ def test_a_sheet_has_room_for_so_many_bytes_whatever_they_are(kind: str, args: A
 
 def test_a_sheet_holds_so_many_values_however_small() -> None:
     play = character()
-    bag = {"name": "bag", "attributes": {"cards": [[1] * 100] * 10}}
+    bag = {"name": "bag", "cards": [[1] * 100] * 10}
     for at in range(3):
         play.ok("ann", "sheet.set", {"path": f"inventory.{at}", "value": bag})
     assert play.code("ann", "sheet.set", {"path": "inventory.3", "value": bag}) is Code.LIMIT_EXCEEDED

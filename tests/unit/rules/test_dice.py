@@ -71,17 +71,25 @@ def test_what_is_no_dice_or_too_much_is_refused_with_a_reason(expr: str) -> None
     assert str(refused.value)
 
 
-@pytest.mark.parametrize("expr", ["1d1rr1", "1d6e>0", "300d2e>0", "9" * 150 + "*9", "500d6" + "k<7" * 60])
+@pytest.mark.parametrize("expr", ["1d1rr1", "1d6e>0", "300d2e>0", "9" * 150 + "*1d9", "500d6" + "k<7" * 60])
 def test_a_throw_beyond_a_limit_has_no_result(expr: str) -> None:
     with pytest.raises(TooMuch) as refused:
         DiceBox().roll(expr, random.Random(0))
     assert str(refused.value)
 
 
-@pytest.mark.parametrize("expr", ["1/0", "1%0", "10//(1d1-1)"])
+@pytest.mark.parametrize("expr", ["1d6/0", "1d6%0", "10//(1d1-1)"])
 def test_a_division_by_zero_has_no_result(expr: str) -> None:
     with pytest.raises(NoResult, match="a division by zero"):
         DiceBox().roll(expr, random.Random(0))
+
+
+@pytest.mark.parametrize("expr", ["1/0", "1%0", "5//(2-2)", "1/0d6", "9" * 150 + "*9"])
+def test_what_has_no_dice_and_no_result_is_no_expression(expr: str) -> None:
+    box = DiceBox()
+    for _ in range(2):
+        with pytest.raises(BadDice, match="has no dice and no result"):
+            box.roll(expr, random.Random(0))
 
 
 @pytest.mark.parametrize("expr", ["500d6kh3", "500d6mi2ma5", "100d6e6kh10", "(100d6,100d6,100d6)kh1", "40d6rr<2p1p2p3"])
@@ -126,7 +134,9 @@ def _is_bad(expr: str, seed: int) -> bool:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.sampled_from(["9/(1d3-1)", "40d10e>7", "250d2e2", "3d6rr<4", "1d6", "1d6+", "501d6", "2d0", "2d6el1"]))
+@given(
+    st.sampled_from(["9/(1d3-1)", "40d10e>7", "250d2e2", "3d6rr<4", "1d6", "1/0", "1/0d6", "1d6+", "501d6", "2d0", "2d6el1"])
+)
 def test_whether_an_expression_is_bad_does_not_depend_on_the_dice(expr: str) -> None:
     assert len({_is_bad(expr, seed) for seed in range(8)}) == 1
 

@@ -14,6 +14,7 @@ from actors.session.state import (
     CHAT_WINDOW,
     CREATIONS_MAX,
     NOTE_BYTES_MAX,
+    REMOVED_MAX,
     TOKENS_MAX,
 )
 from tests.unit.rules.playing import Play
@@ -53,7 +54,7 @@ CLIENT_OPS = [spec for (kind, _), spec in OPS.items() if kind is Kind.SESSION an
 def test_each_op_is_refused_to_the_roles_that_may_not_ask_it(spec: Any) -> None:
     play = table()
     for user, role in ROLES.items():
-        decision = play.do(user, spec.kind, {"wrong": "arguments"})
+        decision = play.do(user, spec.kind, "no arguments")
         assert isinstance(decision, Refused)
         assert decision.failure.code is (Code.BAD_ARGS if role in spec.roles else Code.FORBIDDEN)
     assert Role.SPECTATOR not in spec.roles
@@ -92,13 +93,41 @@ def test_a_table_never_loses_its_last_game_master() -> None:
 def test_a_removed_user_stays_out_until_a_newer_invitation() -> None:
     play = table()
     play.ok("gm", "member.remove", {"user": "bob"})
-    removed_at = play.now_ms // 1000
+    removed_at_ms = play.now_ms
     assert play.effects[-1] == Remove("remove", "bob")
     assert play.code("bob", "chat.say", {"text": "let me in"}) is Code.REMOVED
-    refused: Any = join(play, "bob", "player", issued=removed_at)
+    refused: Any = join(play, "bob", "player", issued=removed_at_ms)
     assert refused.failure.code is Code.REMOVED
-    assert isinstance(join(play, "bob", "player", issued=removed_at + 10), Accepted)
+    assert isinstance(join(play, "bob", "player", issued=removed_at_ms + 1), Accepted)
     play.ok("bob", "chat.say", {"text": "thank you"})
+
+
+def test_tokens_from_before_a_removal_stay_void_when_the_user_is_back() -> None:
+    play = table()
+    play.ok("gm", "member.remove", {"user": "bob"})
+    removed_at_ms = play.now_ms
+    assert isinstance(join(play, "bob", "player", issued=removed_at_ms + 1), Accepted)
+    refused: Any = join(play, "bob", "player", issued=removed_at_ms)
+    assert refused.failure.code is Code.REMOVED
+    assert "bob" in play.state.members
+    play.holds_its_laws()
+
+
+def test_a_user_may_be_removed_again_however_many_are_remembered() -> None:
+    play = table()
+    play.state.removed = dict.fromkeys(["bob", *(f"u{at}" for at in range(REMOVED_MAX - 1))], 1)
+    play.ok("gm", "member.remove", {"user": "bob"})
+    assert play.refused("gm", "member.remove", {"user": "ann"}).context == {"limit": REMOVED_MAX}
+
+
+def test_a_roll_for_a_character_is_its_owners_or_a_game_masters() -> None:
+    play = table()
+    krusk = seat(play, "ann", "Krusk")
+    for user in ("ann", "gm"):
+        assert play.ok(user, "dice.roll", {"expr": "1d20", "character": krusk})["character"] == krusk
+    for user, character, code in (("bob", krusk, Code.FORBIDDEN), ("gm", "nosuch", Code.NOT_FOUND)):
+        refused = play.refused(user, "dice.roll", {"expr": "1d20", "character": character})
+        assert (refused.code, refused.context) == (code, {"path": "character"})
 
 
 def test_while_paused_only_game_masters_act() -> None:
@@ -155,6 +184,26 @@ def test_a_token_that_a_player_put_down_is_theirs() -> None:
     play.ok("ann", "token.move", {"id": "cat", "x": 1, "y": 0})
     play.ok("ann", "token.remove", {"id": "cat"})
     assert play.sees("sue")["map"]["tokens"] == {}
+
+
+def test_a_token_shows_whatever_a_client_said_of_it() -> None:
+    play = table()
+    token = {"id": "t", "x": 1, "y": 2, "size": "large", "light": {"bright": 20, "dim": 40}, "facing": None}
+    play.ok("ann", "token.put", token)
+    assert token.items() <= play.sees("sue")["map"]["tokens"]["t"].items()
+    told: Any = play.last_told("sue")
+    assert token.items() <= told[1].items()
+    play.ok("ann", "token.put", {"id": "t", "x": 1, "y": 2})
+    assert "light" not in play.sees("sue")["map"]["tokens"]["t"]
+    play.holds_its_laws()
+
+
+def test_no_token_says_that_it_is_somebody_elses_or_gone() -> None:
+    play = table()
+    play.ok("ann", "token.put", {"id": "t", "x": 1, "y": 2, "by": "gm", "gone": True})
+    token = play.sees("sue")["map"]["tokens"]["t"]
+    assert token["by"] == "ann"
+    assert "gone" not in token
 
 
 def test_a_new_scene_leaves_the_tokens_where_they_are() -> None:

@@ -84,8 +84,9 @@ def fill_chat(filling: Filling) -> None:
 
 
 def fill_dice(filling: Filling) -> None:
+    character = make_character(filling)
     for _ in range(300):
-        assert filling.takes("dice.roll", {"expr": "500d6", "label": LONG_NAME, "character": LONG_ID, "mode": "gm"})
+        assert filling.takes("dice.roll", {"expr": "500d6", "label": LONG_NAME, "character": character, "mode": "gm"})
 
 
 def fill_asks(filling: Filling) -> None:
@@ -112,19 +113,24 @@ def fill_notes(filling: Filling) -> None:
 
 
 def fill_map(filling: Filling) -> None:
-    token = {"x": 0.5, "y": 0.5, "name": LONG_NAME, "image": "x" * 100, "color": LONG_NAME, "size": 1.5, "rotation": 0.5}
+    looks = {"name": LONG_NAME, "image": "x" * 100, "color": LONG_NAME, "size": DRAGON * 32, "rotation": 0.5}
+    token = {"x": 0.5, "y": 0.5, **looks, "aura": {LONG_NAME: [0.5] * 20}}
     filling.takes_all(("token.put", {**token, "id": f"{LONG_ID}{at:03}"}) for at in range(2_000))
     grid = {"k": [2**52] * 1_500}
     assert filling.takes("map.set", {"scene": LONG_NAME, "grid": grid, "image": "x" * 2_000})
 
 
+def make_character(filling: Filling) -> str:
+    assert filling.takes("character.create", {"sheet": {"name": LONG_NAME}, "owner": EVERYBODY[1]})
+    filling.replies(ok=True, result={})
+    character = list(filling.state.characters)[-1]
+    assert filling.takes("character.unseat", {"character": character})
+    return character
+
+
 def fill_characters(filling: Filling) -> None:
-    for _ in range(CHARACTERS_KNOWN_MAX):
-        assert filling.takes("character.create", {"sheet": {"name": LONG_NAME}, "owner": EVERYBODY[1]})
-        filling.replies(ok=True, result={})
-        for character in list(filling.state.characters):
-            if filling.state.characters[character].seated:
-                assert filling.takes("character.unseat", {"character": character})
+    while len(filling.state.characters) < CHARACTERS_KNOWN_MAX:
+        make_character(filling)
     filling.takes_all(("character.create", {"sheet": {"name": "one more"}}) for _ in range(1))
 
 

@@ -76,6 +76,25 @@ def test_a_note_that_is_hidden_again_is_gone_for_those_who_saw_it() -> None:
     assert play.sees("ann")["notes"] == {}
 
 
+def test_what_a_game_master_writes_for_the_game_masters_is_not_told_to_who_wrote_the_note_before() -> None:
+    play = table()
+    play.ok("ann", "note.put", {"id": "n", "text": "the butler?"})
+    play.ok("gm", "note.put", {"id": "n", "text": SECRET, "visibility": "gm"})
+    assert knowing(play) == {"gm"}
+    assert play.last_told("ann") == ("note.changed", {"id": "n", "gone": True})
+    assert play.sees("gm")["notes"]["n"]["author"] == "gm"
+    play.holds_its_laws()
+
+
+def test_the_author_of_a_public_note_stays_when_a_player_replaces_it() -> None:
+    play = table()
+    play.ok("ann", "note.put", {"id": "n", "text": "one"})
+    play.ok("bob", "note.put", {"id": "n", "text": "two"})
+    play.ok("gm", "note.append", {"id": "n", "text": " three"})
+    note = play.sees("sue")["notes"]["n"]
+    assert (note["text"], note["author"]) == ("two three", "ann")
+
+
 def test_a_note_that_one_may_not_see_can_neither_be_changed_nor_told_from_none() -> None:
     play = table()
     play.ok("gm", "note.put", {"id": "n", "text": SECRET, "visibility": "gm"})
@@ -99,7 +118,7 @@ def test_a_public_note_is_written_by_all_and_thrown_away_by_its_author_or_a_game
 
 def test_a_hidden_token_is_for_the_game_master_only() -> None:
     play = table()
-    play.ok("gm", "token.put", {"id": "t", "x": 1, "y": 2, "name": SECRET, "hidden": True})
+    play.ok("gm", "token.put", {"id": "t", "x": 1, "y": 2, "name": SECRET, "soul": SECRET, "hidden": True})
     play.ok("gm", "token.move", {"id": "t", "x": 3, "y": 2})
     assert play.last_told("ann") is None
     assert play.code("ann", "token.move", {"id": "t", "x": 3, "y": 2}) is Code.NOT_FOUND
