@@ -25,6 +25,7 @@ import structlog
 from actors.activation import activate
 from actors.answers import Answer
 from actors.courier import Courier, Peers
+from actors.direct import DirectServer
 from actors.lives import Life, Lives
 from actors.mailbox import Mailbox
 from actors.reading import Reader, batch_of
@@ -91,7 +92,7 @@ class _Ask:
 class Host:
     """See the module. `now_ms` is the time since 1970; everything random comes from `rng`.
 
-    `tell_rested` tells the supervisors of entities that went to rest.
+    `tell_rested` tells the supervisors of entities that went to rest; `direct` lets gateways on this machine in.
     """
 
     def __init__(
@@ -104,7 +105,9 @@ class Host:
         now_ms: Callable[[], int],
         rng: random.Random,
         tell_rested: Tell | None = None,
+        direct: DirectServer | None = None,
     ) -> None:
+        self._direct = direct
         self._store = store
         self._rules = rules
         self._upcasters = upcasters
@@ -130,6 +133,8 @@ class Host:
 
     async def start(self) -> None:
         """Begin to work."""
+        if self._direct is not None:
+            await self._direct.start(self)
         self._tasks = [
             vital(self._work(), "the commit loop"),
             vital(self._sweep(), "the sweep"),
@@ -137,9 +142,15 @@ class Host:
             vital(self._resting.run(), "the look for rest"),
         ]
 
+    async def address(self) -> tuple[str, str] | None:
+        """Return on which node, and at which path there, a direct stream to this host can be opened; None when nowhere."""
+        return self._direct.address if self._direct is not None else None
+
     async def stop(self) -> None:
         """Drain, then end."""
         await self.drain()
+        if self._direct is not None:
+            await self._direct.stop()
         for task in self._tasks:
             task.cancel()
         self._lives.stop()

@@ -61,6 +61,7 @@ class Link:
         self._submit.cancel()
         if self._poll is not None:
             self._poll.cancel()
+        self.host.close()
 
     async def _run(self, work: Coroutine[None, None, None]) -> None:
         try:

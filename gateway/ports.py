@@ -152,6 +152,10 @@ class HostPort(Protocol):
         """Wait for messages (`actors.host.Host.poll`). Raises HostGone, and UndyingError when it was refused."""
         ...
 
+    def close(self) -> None:
+        """Let go of the way to the host. Calls under way fail."""
+        ...
+
 
 class HostLocator(Protocol):
     """Where entities live, as the gateway asks for it."""

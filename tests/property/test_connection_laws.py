@@ -85,6 +85,9 @@ class HistoryHost:
         self.held += unpack_items(payload)
         return self._take()
 
+    def close(self) -> None:
+        return None
+
     async def poll(self, gateway: str) -> tuple[int, bytes]:
         await self.news.wait()
         self.news.clear()

@@ -106,6 +106,9 @@ class ModelHost:
         self.takings[gateway] = self.takings.get(gateway, 0) + 1
         return self.takings[gateway], pack_messages(out)
 
+    def close(self) -> None:
+        return None
+
     async def poll(self, gateway: str) -> tuple[int, bytes]:
         nothing: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
         return await nothing

@@ -5,7 +5,7 @@
     url          the running server's base url, gone after an orderly end
     run.json     the processes that the server started, for the next start to end them after a `kill -9`
     server-id    a random name that tells this directory's servers from others on the same Ray cluster
-    store/, ray/ the files of the embedded store and of Ray
+    store/, run/ the files of the embedded store; sockets, and what Ray writes (`run_directory`)
 
 The directory is mode 0700. One that was there before, with other things in it, keeps its mode: the secrets have their own.
 
@@ -15,9 +15,11 @@ Invariant: whoever holds a `DataDir` holds the lock, so two servers never write 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import secrets
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
@@ -33,6 +35,9 @@ SERVER_ID: Final = "server-id"
 TOKEN_BYTES: Final = 32
 FACT_BYTES_MAX: Final = 4_096
 """A url or a token is shorter; what is longer is not one."""
+
+RUN_PATH_BYTES_MAX: Final = 38
+"""Ray adds some 65 bytes to this for its sockets, whose names the kernel bounds at 107."""
 
 RUN_BYTES_MAX: Final = 4 * 1024 * 1024
 
@@ -128,6 +133,17 @@ class DataDir:
             draft.replace(self._path / name)
         except OSError as problem:
             raise _unusable(self._path, problem) from problem
+
+
+def run_directory(data_dir: Path) -> Path:
+    """Return where a server's sockets and temporary files are: in the data directory, when its path is short enough for that.
+
+    Else in the system's directory for such files. The same place at every start, so that the next one finds what was left.
+    """
+    near = data_dir / "run"
+    if len(bytes(near)) <= RUN_PATH_BYTES_MAX:
+        return near
+    return Path(tempfile.gettempdir()) / f"undying-{hashlib.blake2b(bytes(data_dir), digest_size=6).hexdigest()}"
 
 
 def read_fact(path: Path) -> str | None:

@@ -3,20 +3,17 @@
 The store is kept up: when its process ends unasked it is started again on the same files at the same address, and the entities,
 which saw their writes fail, read their journals again. (Nobody else could restart it; the tree is Ray's side of the house.)
 
-Ray's files (sockets, logs) live in the data directory, or, when its path is too long for a socket's name, in a directory of the
-system's temporary one; either is emptied before a start and removed after the end.
+Ray's files (sockets, logs) and the hosts' sockets live in the run directory (`datadir.run_directory`), which is emptied before
+a start and removed after the end.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -24,7 +21,7 @@ import structlog
 from actors.ray_cluster import ClusterSettings, RayCluster
 from actors.runtime import Runtime
 from persistence.embedded import EmbeddedStore, EmbeddedStoreError
-from undying.cli.datadir import DataDir
+from undying.cli.datadir import DataDir, run_directory
 from undying.cli.management import is_ready
 from undying.cli.server import Parts
 from undying.cli.settings import ServeSettings
@@ -35,9 +32,6 @@ WIRING: Final = "undying.cli.wiring:WIRING"
 
 SPARES_PRELOAD: Final = ("undying.cli.wiring.host", "undying.cli.wiring.gateway")
 """What a process that waits for a program imports meanwhile, so that it is a host or a gateway at once."""
-
-RAY_PATH_BYTES_MAX: Final = 40
-"""Ray adds some 60 bytes to this for its sockets, whose names the kernel bounds at 107."""
 
 RAY_FILES: Final = "r"
 """Ray opens its directory to everybody; so it gets one inside of ours, which is closed."""
@@ -86,7 +80,7 @@ async def _keep_up(store: EmbeddedStore) -> None:
 
 @asynccontextmanager
 async def _runtime(wiring: str, directory: DataDir, settings: ServeSettings) -> AsyncIterator[Runtime]:
-    files = _ray_directory(settings.data_dir)
+    files = run_directory(settings.data_dir)
     shutil.rmtree(files, ignore_errors=True)  # of a server that was killed
     try:
         files.mkdir(mode=0o700)  # fails when somebody else's is in the way
@@ -106,14 +100,6 @@ async def _runtime(wiring: str, directory: DataDir, settings: ServeSettings) -> 
     finally:
         cluster.stop()
         shutil.rmtree(files, ignore_errors=True)
-
-
-def _ray_directory(data_dir: Path) -> Path:
-    """Return where Ray puts its files: the same place at every start, so that the next one finds what was left."""
-    near = data_dir / "ray"
-    if len(bytes(near / RAY_FILES)) <= RAY_PATH_BYTES_MAX:
-        return near
-    return Path(tempfile.gettempdir()) / f"undying-{hashlib.blake2b(bytes(data_dir), digest_size=6).hexdigest()}"
 
 
 async def _ready(url: str) -> bool:

@@ -79,7 +79,7 @@ def test_sigterm_ends_the_server_in_order_and_leaves_no_process(serve: Callable[
     assert len(server.seen) >= 4  # the store, Ray's own, the root, its child
     assert server.end(signal.SIGTERM) == 0
     assert server.left() == []
-    assert not {"url", "run.json", "ray"} & {path.name for path in (tmp_path / "data").iterdir()}
+    assert not {"url", "run.json", "run"} & {path.name for path in (tmp_path / "data").iterdir()}
 
 
 def test_what_a_killed_server_left_is_ended_by_the_next_one_on_its_directory(serve: Callable[..., Serving]) -> None:

@@ -34,6 +34,9 @@ class PlayedHost:
         self.batches.append(unpack_items(payload))
         return await self._wait(self.submits)
 
+    def close(self) -> None:
+        return None
+
     async def poll(self, gateway: str) -> tuple[int, bytes]:
         return await self._wait(self.polls)
 

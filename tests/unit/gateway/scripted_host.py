@@ -88,6 +88,9 @@ class ScriptedHost:
                 self.asked.put_nowait(item)
         return self._take()
 
+    def close(self) -> None:
+        return None
+
     async def poll(self, gateway: str) -> tuple[int, bytes]:
         await self.news.wait()
         self.news.clear()

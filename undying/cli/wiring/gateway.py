@@ -7,8 +7,10 @@ import time
 from typing import Final, cast
 
 import msgpack
+import structlog
 
-from actors.runtime import Inside, Ref, RuntimeFault
+from actors.direct import DirectCaller, connect
+from actors.runtime import CallLost, Inside, Ref, RuntimeFault
 from gateway.app import Api, AppSettings
 from gateway.auth import AdminAuth, Tokens
 from gateway.hub import Hub, HubSettings
@@ -26,6 +28,8 @@ from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
 
+_log = structlog.get_logger(__name__)
+
 SECRET: Final = "tokens"
 RATE_BURST_FACTOR: Final = 2
 
@@ -39,7 +43,7 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
     tokens = Tokens(await store.secret(SECRET, random.SystemRandom().randbytes(32)), time.time)
     metrics = Metrics()
     hub_settings = HubSettings(node=inside.node, rate_per_s=serve.rate_limit, rate_burst=serve.rate_limit * RATE_BURST_FACTOR)
-    locator = HostRefs(Locator(inside.runtime, rng))
+    locator = HostRefs(Locator(inside.runtime, rng), inside.node)
     hub = Hub(f"{gateway_id}/{rng.randbytes(6).hex()}", locator, tokens, hub_settings, metrics, rng, now_ms)
     tables = HubTables(hub, StoredDirectory(store), Supervisors(inside, rng))
     assert serve.admin_token is not None
@@ -66,21 +70,25 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
 
 
 class HostRefs:
-    """`gateway.ports.HostLocator` over the supervisors' locator."""
+    """`gateway.ports.HostLocator` over the supervisors' locator. `node` is the gateway's."""
 
-    def __init__(self, locator: Locator) -> None:
+    def __init__(self, locator: Locator, node: str) -> None:
         self._locator = locator
+        self._node = node
 
     async def locate(self, stream: str, *, create: bool, avoid: str) -> HostPort:
         """Return the host of an entity. Raises UndyingError."""
-        return HostRef(await self._locator.locate(stream, create, avoid))
+        return HostRef(await self._locator.locate(stream, create, avoid), self._node)
 
 
 class HostRef:
-    """`gateway.ports.HostPort` over a process."""
+    """`gateway.ports.HostPort` over a process: by a direct stream when it is on this node, else by the runtime's calls."""
 
-    def __init__(self, ref: Ref) -> None:
+    def __init__(self, ref: Ref, node: str) -> None:
         self._ref = ref
+        self._node = node
+        self._direct: DirectCaller | None = None
+        self._looked = False
 
     @property
     def name(self) -> str:
@@ -95,11 +103,31 @@ class HostRef:
         """Wait for messages."""
         return await self._call("poll", gateway)
 
+    def close(self) -> None:
+        """Let go of the stream."""
+        if self._direct is not None:
+            self._direct.close()
+
     async def _call(self, method: str, *args: object) -> tuple[int, bytes]:
         try:
-            return cast("tuple[int, bytes]", await self._ref.call(method, *args))
+            if not self._looked:
+                self._direct, self._looked = await self._open_stream(), True
+            way: DirectCaller | Ref = self._direct or self._ref
+            number, payload = await way.call(method, *args)
         except RuntimeFault as fault:
             raise HostGone(str(fault)) from fault
+        return cast(int, number), cast(bytes, payload)
+
+    async def _open_stream(self) -> DirectCaller | None:
+        """Open a stream if the host is on this machine and listens. Raises RuntimeFault when the host is gone."""
+        address = await self._ref.call("address")
+        if address is None or address[0] != self._node:
+            return None
+        try:
+            return await connect(address[1])
+        except CallLost as problem:
+            _log.warning("no direct stream", host=self._ref.name, reason=str(problem))
+            return None
 
 
 class StoredDirectory:

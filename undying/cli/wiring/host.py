@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from actors.character import CharacterRules
+from actors.direct import DirectServer
 from actors.host import Host, HostSettings
 from actors.peers import LocatedPeers
 from actors.provider import ProviderRules
@@ -16,6 +17,7 @@ from actors.session import SessionRules
 from persistence.migrations import Upcasters
 from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
+from undying.cli.datadir import run_directory
 from undying.cli.wiring.environment import now_ms, open_store, read_settings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
@@ -26,6 +28,10 @@ RULES: Final[dict[Kind, Rules[Any]]] = {
     Kind.CHARACTER: CharacterRules(),
     Kind.PROVIDER: ProviderRules(),
 }
+SOCKETS: Final = "h"
+"""Folder of the run directory, which is a short path so that the sockets' names are."""
+
+DIRECT_METHODS: Final = frozenset({"submit", "poll"})
 UPCASTERS: Final = Upcasters()
 
 
@@ -43,6 +49,7 @@ async def build_host(settings: JsonObject, inside: Inside) -> Host:
         now_ms=now_ms,
         rng=rng,
         tell_rested=RestTellers(inside, rng).tell,
+        direct=DirectServer(inside.node, run_directory(serve.data_dir) / SOCKETS / inside.name, DIRECT_METHODS),
     )
 
 
