@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 
 import msgpack
 
@@ -29,8 +28,7 @@ PER_USER = 512
 USERS = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of an op. `position` is that of its last event, NOWHERE when it was refused."""
 
     position: Position = NOWHERE

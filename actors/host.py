@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -329,7 +329,7 @@ class Host:
             if isinstance(waiter, FromGateway) and waiter.joins is not None and answer.result is not None:
                 viewer = Viewer(waiter.joins, Role(str(answer.result["role"])))
                 streams: Json = [life.stream, *life.rules.streams(life.state, viewer)]
-                answer = replace(answer, result={**answer.result, "streams": streams})
+                answer = answer._replace(result={**answer.result, "streams": streams})
             waiter.answer(answer, dup=reply.dup)
 
     def _read(self, mailbox: Mailbox, item: ToHost) -> None:

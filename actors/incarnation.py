@@ -17,8 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import msgpack
 
@@ -60,8 +59,7 @@ _SAME_FOREVER = frozenset({Code.BAD_OP, Code.BAD_ARGS})
 """Refusals that depend on nothing but the op itself; a retry is told the same without a memory of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[T]):
+class Reply(NamedTuple, Generic[T]):
     """An answer and whom it is for. `dup`: it answers a retry."""
 
     to: T

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from actors.rules import Context, Op, Refused, refuse
 from undying.protocol.errors import Code, Failure
@@ -14,8 +13,7 @@ from undying.protocol.ops import check, find_op, no_such_op
 A = TypeVar("A", bound=Args)
 
 
-@dataclass(frozen=True, slots=True)
-class Request(Generic[A]):
+class Request(NamedTuple, Generic[A]):
     """An op with checked arguments. `role` is the one that counts for this decision."""
 
     op: Op

@@ -21,7 +21,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from undying.protocol.data import Json, JsonObject
 from undying.protocol.effects import Effect
@@ -32,8 +32,7 @@ from undying.protocol.ids import Kind, Role, new_id
 S = TypeVar("S")
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """What somebody asks of an entity. `id` is theirs, unique per user and entity; `at` is their clock in ms, or 0.
 
     Another entity asks as user `@<its stream>` with role SYSTEM.
@@ -52,8 +51,7 @@ class Op:
         return Viewer(self.user, self.role)
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a decision may use besides the state: the time in ms since 1970, and randomness."""
 
     now_ms: int
@@ -64,8 +62,7 @@ class Context:
         return new_id(self.rng)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An event before it has a position: its kind and its views, widest first (see `undying.protocol.events`).
 
     `by`: in whose name it happens, when that is not who sent the op: a saga goes on for the user who started it.
@@ -96,8 +93,7 @@ class Settlement:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """Yes: these events happen. `result` goes into the ack.
 
     `repeatable`: deciding the same op again is as good an answer as this one, so it need not be remembered.
@@ -112,8 +108,7 @@ class Accepted:
     settles: tuple[Settlement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """No: nothing happens."""
 
     failure: Failure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from actors.answers import Answer
 from actors.mailbox import Mailbox
@@ -17,8 +17,7 @@ Loss: TypeAlias = Literal["moved", "store"]
 """Why there is no answer: the entity is not here, or it is being brought back here."""
 
 
-@dataclass(frozen=True, slots=True)
-class FromGateway:
+class FromGateway(NamedTuple):
     """The `ref` of a gateway's item. `joins`: the user, when it is a join; then the reply names their streams."""
 
     mailbox: Mailbox

@@ -14,7 +14,6 @@ stored as the wire has them, so that the same bytes go from the journal to the s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from undying.protocol.data import JsonObject
@@ -50,8 +49,7 @@ class View(NamedTuple):
     data: JsonObject
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """What happened at position seq `n` of an epoch. `by` is a user, or `@` and a stream for the server itself; `at` is ms."""
 
     n: int
