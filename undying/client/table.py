@@ -176,8 +176,8 @@ class Table:
         self._carry_out(self._machine.signal(self.stream, kind, data))
 
     async def say(self, text: str, mode: SayMode = "ic", to: list[str] | None = None) -> None:
-        """Say something, in or out of character; `to` user ids: whisper it."""
-        whisper: dict[str, Json] = {"to": [*to]} if to else {}
+        """Say something, in or out of character; `to` user ids: whisper it. A whisper to nobody is refused, not said aloud."""
+        whisper: dict[str, Json] = {} if to is None else {"to": [*to]}
         await self.op(self.stream, "chat.say", text=text, mode=mode, **whisper)
 
     async def roll(

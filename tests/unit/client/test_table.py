@@ -137,6 +137,15 @@ def test_an_op_returns_its_result_when_it_is_acknowledged() -> None:
     play(scene)
 
 
+def test_a_whisper_to_nobody_is_not_turned_into_a_line_for_all() -> None:
+    async def scene(place: Place) -> None:
+        async with place.seat() as table:
+            await table.say("only between us", to=[])
+        assert place.line.sent[-2]["d"]["to"] == []
+
+    play(scene)
+
+
 def test_a_call_outlasts_cut_connections() -> None:
     async def scene(place: Place) -> None:
         async with place.seat() as table:
