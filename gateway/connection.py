@@ -8,9 +8,9 @@ comes at the wrong time (4002), no or a bad token (4001), a resume token that is
 heard (4203), removed or refused for good (4003), replaced (4006), the table away for a while (4101) or broken (4100).
 What a client asks is in `gateway/asking.py`.
 
-A welcome waits for the session and, for `OTHERS_S` seconds, for the other streams; of those that are later it says that a
-snapshot follows. Per stream (`gateway/following.py`) it is known up to which position the client was given events.
-Invariant: the client gets each event above its position once, in order, or a snapshot.
+A welcome waits for the session and, for `OTHERS_S` seconds, for the other streams; those that are later go on, when they are
+there, from where the client was. Per stream (`gateway/following.py`) it is known up to which position the client was given
+events. Invariant: the client gets each event above its position once, in order, or a snapshot.
 """
 
 from __future__ import annotations
@@ -218,10 +218,6 @@ class Connection:
         for out in held:
             self._socket.send(out)
         self._hub.seat(self, self._session, self._client)
-        for stream, follow in list(self._follows.items()):
-            # The client was told that a snapshot follows, so it will not go on from where it had been.
-            if follow.opening and follow.asked != NO_POSITION:
-                self._following.open(stream)
 
     # -- streams ---------------------------------------------------------------------------------------------------
 

@@ -77,9 +77,11 @@ class Follow:
         self.at = self.pos = answer.pos
 
     def said(self) -> JsonObject:
-        """Return what a welcome says of the stream; of one that still opens, that a snapshot will follow."""
+        """Return what a welcome says of the stream; of one that still opens, what will follow if all goes well."""
         if self.opening:
-            return {"mode": "snapshot", "pos": [0, 0], "reason": "being brought back"}
+            fresh = self.asked == NO_POSITION
+            where: list[Json] = [0, 0] if fresh else [*self.asked]
+            return {"mode": "snapshot" if fresh else "replay", "pos": where, "reason": "being brought back"}
         said: JsonObject = {"mode": self.mode, "pos": list(self.at)}
         if self.reason:
             said["reason"] = self.reason
@@ -141,7 +143,6 @@ class Following:
             del self._again_s[stream]
             follow = self.streams.get(stream)
             if follow is not None:
-                follow.asked = NO_POSITION
                 self._ask(stream, follow)
 
     def catch_up(self, told: Json, now_s: float) -> dict[str, Json]:

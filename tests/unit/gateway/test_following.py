@@ -84,7 +84,7 @@ async def test_a_join_waits_for_the_session_as_long_as_it_may() -> None:
     assert set(socket.of("welcome")[0]["streams"]) == {SESSION, SPARE}
 
 
-async def test_a_stream_that_missed_the_welcome_starts_with_a_snapshot_though_the_client_had_a_part_of_it() -> None:
+async def test_a_stream_that_missed_the_welcome_goes_on_from_where_the_client_was() -> None:
     clock = Clock()
     gateway = make_gateway(clock)
     socket, connection = come_back(gateway)
@@ -93,11 +93,23 @@ async def test_a_stream_that_missed_the_welcome_starts_with_a_snapshot_though_th
     await gateway.host.tell(Opened("opened", asked[SESSION].ref, SESSION, "live", (1, 1), b"", [], ""))
     clock.now_s = OTHERS_S
     connection.tick(clock.now_s)
-    again: OpenItem = await gateway.host.asked_for(OpenItem)
-    assert (again.stream, again.pos) == (SPARE, NOWHERE)
-    await gateway.host.tell(Opened("opened", asked[SPARE].ref, SPARE, "live", (1, 7), b"", [], ""))
-    assert about(socket, SPARE) == []
-    await gateway.host.tell(snapshot(again, (1, 9)))
+    said = socket.of("welcome")[0]["streams"][SPARE]
+    assert said == {"mode": "replay", "pos": [1, 7], "reason": "being brought back"}
+    news = batch(8, NEWS, NEWS)._replace(stream=SPARE)
+    await gateway.host.tell(Opened("opened", asked[SPARE].ref, SPARE, "replay", (1, 9), b"", [news], ""))
+    assert about(socket, SPARE) == ["ev", "live"]
+
+
+async def test_a_stream_that_missed_the_welcome_and_can_not_go_on_starts_with_a_snapshot() -> None:
+    clock = Clock()
+    gateway = make_gateway(clock)
+    socket, connection = come_back(gateway)
+    await gateway.host.let_in(Role.PLAYER, [SESSION, SPARE])
+    asked = await questions(gateway)
+    await gateway.host.tell(Opened("opened", asked[SESSION].ref, SESSION, "live", (1, 1), b"", [], ""))
+    clock.now_s = OTHERS_S
+    connection.tick(clock.now_s)
+    await gateway.host.tell(snapshot(asked[SPARE], (1, 9)))
     assert about(socket, SPARE) == ["snapshot", "live"]
 
 
