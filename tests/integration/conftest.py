@@ -12,8 +12,8 @@ from tests.integration.serving import Server, serving
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Serve, with the defaults but for limits of rate, once for the whole run."""
-    with serving(tmp_path_factory.mktemp("server") / "data", "--rate-limit", "0") as running:
+    """Serve once for the whole run; without limits of rate, and tables that a test has left go to rest soon."""
+    with serving(tmp_path_factory.mktemp("server") / "data", "--rate-limit", "0", "--rest-s", "15") as running:
         yield running
 
 
