@@ -141,7 +141,9 @@ def test_a_whisper_to_nobody_is_not_turned_into_a_line_for_all() -> None:
     async def scene(place: Place) -> None:
         async with place.seat() as table:
             await table.say("only between us", to=[])
-        assert place.line.sent[-2]["d"]["to"] == []
+        said = place.line.sent[-2]["d"]
+        assert isinstance(said, dict)
+        assert said["to"] == []
 
     play(scene)
 
