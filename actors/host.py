@@ -27,7 +27,7 @@ from actors.answers import Answer
 from actors.courier import Courier, Peers
 from actors.direct import DirectServer
 from actors.lives import Life, Lives
-from actors.mailbox import Mailbox
+from actors.mailbox import Mailbox, Mailboxes
 from actors.reading import Reader, batch_of
 from actors.resting import Resting, Tell
 from actors.rules import REPLIED, Context, Op, Rules
@@ -114,7 +114,6 @@ class Host:
         self._now_ms = now_ms
         self._now_s = asyncio.get_running_loop().time
         self._rng = rng
-        self._mailboxes: dict[str, Mailbox] = {}
         self._calls: list[_Call] = []
         self._asks: list[_Ask] = []
         self._crashed: dict[tuple[str, str, str], int] = {}
@@ -126,6 +125,7 @@ class Host:
         self._courier = Courier(peers(self), self._replied, rng)
         self._saver = Saver(store, settings.checkpoint_events, settings.checkpoint_s, now_ms)
         self._reader = Reader(store, self._live, self._settled)
+        self._mailboxes = Mailboxes(self._reader.close, self._now_s)
         tell = tell_rested or _tell_nobody
         self._resting = Resting(self._lives, self._saver, self._settled, self._reader.followed, settings.rest_s, tell)
 
@@ -170,7 +170,7 @@ class Host:
 
         Raises UndyingError RESUME_REFUSED when the gateway has to start over under a new name; then the outcome is unknown.
         """
-        mailbox = self._mailbox(gateway, fresh=call == 1)
+        mailbox = self._mailboxes.of(gateway, fresh=call == 1)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._calls.append(_Call(mailbox, unpack_items(payload), done))
         self._wake.set()
@@ -184,7 +184,7 @@ class Host:
 
         Raises UndyingError RESUME_REFUSED like `submit`.
         """
-        mailbox = self._mailbox(gateway, fresh=False)
+        mailbox = self._mailboxes.of(gateway, fresh=False)
         await mailbox.wait()
         return mailbox.take(self._now_s())
 
@@ -218,8 +218,7 @@ class Host:
                     # The journal has it all; only the next activation takes longer.
                     log.warning("checkpoint not written", stream=life.stream, reason=str(failure))
                 self._lives.lose(life, "moved")
-        for mailbox in self._mailboxes.values():
-            mailbox.release()
+        self._mailboxes.release()
 
     def lives_here(self, stream: str) -> bool:
         """Tell whether the entity is live in this host."""
@@ -266,10 +265,7 @@ class Host:
         for call in calls:
             if not call.done.done():
                 call.done.set_result(None)
-        served = {id(call.mailbox) for call in calls}
-        for mailbox in self._mailboxes.values():
-            if id(mailbox) not in served:
-                mailbox.wake_poll()
+        self._mailboxes.wake_polls(but=[call.mailbox for call in calls])
 
     def _take(self, stream: str, op: Op, waiter: Waiter, touched: dict[str, Life]) -> None:
         life = self._live.get(stream)
@@ -384,28 +380,10 @@ class Host:
             self._asks.append(_Ask(stream, op, FromPeer(None)))
             self._wake.set()
 
-    def _mailbox(self, gateway: str, *, fresh: bool) -> Mailbox:
-        mailbox = self._mailboxes.get(gateway)
-        if mailbox is None:
-            if not fresh:
-                raise error(Code.RESUME_REFUSED, "this host does not know the gateway any more")
-            for older in [each for each in self._mailboxes.values() if each.precedes(gateway)]:
-                # The gateway died or took its link down: nobody is at the table through that one any more.
-                self._close_mailbox(older)
-            mailbox = self._mailboxes[gateway] = Mailbox(gateway, self._now_s())
-        return mailbox
-
-    def _close_mailbox(self, mailbox: Mailbox) -> None:
-        # At any time, also while a commit is under way: what it has to say and what still waits is of no interest any more.
-        mailbox.close()
-        self._reader.close(mailbox)
-        del self._mailboxes[mailbox.gateway]
-
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            for mailbox in [mailbox for mailbox in self._mailboxes.values() if mailbox.given_up(self._now_s())]:
-                self._close_mailbox(mailbox)
+            self._mailboxes.close_given_up()
             if self._saver.any_due(self._now_s()):
                 async with self._settled:
                     self._saver.begin_due(self._now_s())

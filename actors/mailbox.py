@@ -11,8 +11,10 @@ Invariant: messages are taken in the order in which they were put, each once.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Collection
 from typing import Final
 
+from undying.protocol.errors import Code, error
 from undying.protocol.link import Batch, Opened, ToGateway, pack_messages
 
 BYTES_MAX: Final = 64 << 20
@@ -84,6 +86,52 @@ class Mailbox:
     def given_up(self, now: float) -> bool:
         """Tell whether the gateway has to start over."""
         return self._bytes > BYTES_MAX or now - self._used > IDLE_S_MAX
+
+
+class Mailboxes:
+    """The mailboxes of one host, a gateway's each. `closed` is told of each that closed; `clock` gives the loop's seconds."""
+
+    def __init__(self, closed: Callable[[Mailbox], None], clock: Callable[[], float]) -> None:
+        self._closed = closed
+        self._clock = clock
+        self._open: dict[str, Mailbox] = {}
+
+    def of(self, gateway: str, *, fresh: bool) -> Mailbox:
+        """Return a gateway's mailbox; a new one when this is its first call (`fresh`), and those of its older links close.
+
+        Raises UndyingError RESUME_REFUSED when it is not the first call and there is none.
+        """
+        mailbox = self._open.get(gateway)
+        if mailbox is None:
+            if not fresh:
+                raise error(Code.RESUME_REFUSED, "this host does not know the gateway any more")
+            for older in [each for each in self._open.values() if each.precedes(gateway)]:
+                # The gateway died or took its link down: nobody is at the table through that one any more.
+                self._close(older)
+            mailbox = self._open[gateway] = Mailbox(gateway, self._clock())
+        return mailbox
+
+    def close_given_up(self) -> None:
+        """Close those whose gateways have to start over."""
+        for mailbox in [mailbox for mailbox in self._open.values() if mailbox.given_up(self._clock())]:
+            self._close(mailbox)
+
+    def wake_polls(self, but: Collection[Mailbox] = ()) -> None:
+        """Let waiting polls take what is there, but for mailboxes that a submit empties."""
+        for mailbox in self._open.values():
+            if mailbox not in but:
+                mailbox.wake_poll()
+
+    def release(self) -> None:
+        """End all waiting polls."""
+        for mailbox in self._open.values():
+            mailbox.release()
+
+    def _close(self, mailbox: Mailbox) -> None:
+        # At any time, also while a commit is under way: what it has to say and what still waits is of no interest any more.
+        mailbox.close()
+        self._closed(mailbox)
+        del self._open[mailbox.gateway]
 
 
 def _size(message: ToGateway) -> int:

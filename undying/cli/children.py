@@ -33,6 +33,9 @@ RECORD_S: Final = 2.0
 GRACE_S: Final = 5.0
 """Seconds that a process has between being asked to end and being killed."""
 
+LEFT_GRACE_S: Final = 1.0
+"""The same for what a dead server left behind: nobody is served by it any more, and the next one waits."""
+
 KILLED_S: Final = 5.0
 """Seconds within which the kernel ends a killed process, unless it hangs in the kernel itself."""
 

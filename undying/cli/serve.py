@@ -103,7 +103,7 @@ def serve_with(settings: ServeSettings, parts: Parts) -> int:
     directory = DataDir.open(settings.data_dir)
     try:
         server_id = directory.server_id()
-        left = children.end([*directory.left_behind(), *children.marked(server_id)])
+        left = children.end([*directory.left_behind(), *children.marked(server_id)], children.LEFT_GRACE_S)
         if left:
             _log.warning("ended what an earlier server left behind", pids=left)
         try:
