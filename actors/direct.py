@@ -88,21 +88,15 @@ class _Stream(asyncio.Protocol):
 
 
 class DirectServer:
-    """Lets others on the same `node` call some `methods` of a program over streams that are opened at `path`."""
+    """Lets others on the same machine call some `methods` of a program over streams that are opened at `path`."""
 
-    def __init__(self, node: str, path: Path, methods: frozenset[str]) -> None:
-        self._node = node
+    def __init__(self, path: Path, methods: frozenset[str]) -> None:
         self._path = path
         self._methods = methods
         self._program: Any = None
         self._server: asyncio.Server | None = None
         self._streams: set[_Stream] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def address(self) -> tuple[str, str] | None:
-        """Return the node and the path, None while streams can't be opened."""
-        return (self._node, str(self._path)) if self._server is not None else None
 
     async def start(self, program: Any) -> None:
         """Listen. Where that is not possible the runtime's calls are what is left."""
@@ -193,12 +187,12 @@ class DirectCaller:
                 answer.set_exception(ProcessDied("the stream closed"))
 
 
-async def connect(path: str) -> DirectCaller:
+async def connect(path: Path) -> DirectCaller:
     """Open a stream to the program that listens at `path`. Raises CallLost when that can't be done."""
     caller = DirectCaller()
     try:
         async with asyncio.timeout(CONNECT_S):
-            await asyncio.get_running_loop().create_unix_connection(lambda: caller.stream, path)
+            await asyncio.get_running_loop().create_unix_connection(lambda: caller.stream, str(path))
     except (OSError, TimeoutError, NotImplementedError) as problem:
         raise CallLost(f"no direct stream at {path}: {problem}") from problem
     return caller

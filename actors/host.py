@@ -142,10 +142,6 @@ class Host:
             vital(self._resting.run(), "the look for rest"),
         ]
 
-    async def address(self) -> tuple[str, str] | None:
-        """Return on which node, and at which path there, a direct stream to this host can be opened; None when nowhere."""
-        return self._direct.address if self._direct is not None else None
-
     async def stop(self) -> None:
         """Drain, then end."""
         await self.drain()

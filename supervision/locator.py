@@ -32,19 +32,26 @@ class Locator:
         self._deadline_s = deadline_s
         self._owners = {kind: Reach(runtime, name, rng, deadline_s=deadline_s) for kind, name in SUPERVISORS.items()}
 
-    async def locate(self, stream: str, create: bool = False, avoid: str = "") -> Ref:
-        """Return the host in which the entity is live, bringing it to life when it is not.
+    async def host_of(self, stream: str, create: bool = False, avoid: str = "") -> str:
+        """Return the name of the host in which the entity is live, bringing it to life when it is not.
 
         `avoid` is the host on which the caller just saw the entity fail. Waits while a supervisor or the entity is being
         restarted. Raises UndyingError: NOT_FOUND, QUARANTINED, DATABASE_UNAVAILABLE, DATA_DAMAGED, OVERLOADED, and
         UNAVAILABLE after `deadline_s`; ValueError when `stream` is no stream's name.
         """
         kind, _ = split_stream(stream)
+        try:
+            return str(await self._owners[kind].call("locate", stream, create, avoid, self._near))
+        except ProgramFailed as failed:  # a defect of the supervisor's: it must not become one of those who ask
+            raise error(Code.UNAVAILABLE, f"{stream} can't be located", stream=stream, reason=str(failed)) from failed
+
+    async def locate(self, stream: str, create: bool = False, avoid: str = "") -> Ref:
+        """Return a way to the host in which the entity is live. See `host_of`."""
         attempt = 0
         try:
             async with asyncio.timeout(self._deadline_s):
                 while True:
-                    host = await self._owners[kind].call("locate", stream, create, avoid, self._near)
+                    host = await self.host_of(stream, create, avoid)
                     ref = await find_surely(host, self._runtime)
                     if ref is not None:
                         return ref
@@ -53,5 +60,3 @@ class Locator:
                     attempt += 1
         except TimeoutError:
             raise error(Code.UNAVAILABLE, f"{stream} was not back in time", stream=stream) from None
-        except ProgramFailed as failed:  # a defect of the supervisor's: it must not become one of those who ask
-            raise error(Code.UNAVAILABLE, f"{stream} can't be located", stream=stream, reason=str(failed)) from failed

@@ -181,7 +181,7 @@ class World:
 
     def _gateway(self, settings: JsonObject, inside: Inside) -> SimulatedGateway:
         rng = self._rng()
-        locator = HostRefs(Locator(inside.runtime, rng), inside.node)
+        locator = HostRefs(Locator(inside.runtime, rng), inside.runtime, lambda _: None)
         hub_settings = HubSettings(rate_per_s=0)
         name = f"{settings['id']}/{rng.getrandbits(48):x}"
         hub = Hub(name, locator, self.tokens, hub_settings, Metrics(), rng, now_ms)

@@ -39,6 +39,8 @@ FACT_BYTES_MAX: Final = 4_096
 RUN_PATH_BYTES_MAX: Final = 38
 """Ray adds some 65 bytes to this for its sockets, whose names the kernel bounds at 107."""
 
+SOCKETS: Final = "h"
+
 RUN_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
@@ -144,6 +146,11 @@ def run_directory(data_dir: Path) -> Path:
     if len(bytes(near)) <= RUN_PATH_BYTES_MAX:
         return near
     return Path(tempfile.gettempdir()) / f"undying-{hashlib.blake2b(bytes(data_dir), digest_size=6).hexdigest()}"
+
+
+def socket_of(data_dir: Path, process: str) -> Path:
+    """Return where a process of a server listens for others on its machine (`actors.direct`)."""
+    return run_directory(data_dir) / SOCKETS / process
 
 
 def read_fact(path: Path) -> str | None:

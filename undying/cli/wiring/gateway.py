@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Final, cast
 
 import msgpack
-import structlog
 
 from actors.direct import DirectCaller, connect
-from actors.runtime import CallLost, Inside, Ref, RuntimeFault
+from actors.runtime import CallLost, Inside, ProcessDied, Ref, Runtime, RuntimeFault
 from gateway.app import Api, AppSettings
 from gateway.auth import AdminAuth, Tokens
 from gateway.hub import Hub, HubSettings
@@ -23,12 +25,11 @@ from persistence.store import Store, StoreUnavailable
 from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
 from supervision.root import NAME as ROOT
+from undying.cli.datadir import socket_of
 from undying.cli.wiring.environment import now_ms, open_store, read_settings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
-
-_log = structlog.get_logger(__name__)
 
 SECRET: Final = "tokens"
 RATE_BURST_FACTOR: Final = 2
@@ -43,7 +44,7 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
     tokens = Tokens(await store.secret(SECRET, random.SystemRandom().randbytes(32)), time.time)
     metrics = Metrics()
     hub_settings = HubSettings(node=inside.node, rate_per_s=serve.rate_limit, rate_burst=serve.rate_limit * RATE_BURST_FACTOR)
-    locator = HostRefs(Locator(inside.runtime, rng), inside.node)
+    locator = HostRefs(Locator(inside.runtime, rng), inside.runtime, partial(socket_of, serve.data_dir))
     hub = Hub(f"{gateway_id}/{rng.randbytes(6).hex()}", locator, tokens, hub_settings, metrics, rng, now_ms)
     tables = HubTables(hub, StoredDirectory(store), Supervisors(inside, rng))
     assert serve.admin_token is not None
@@ -70,30 +71,32 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
 
 
 class HostRefs:
-    """`gateway.ports.HostLocator` over the supervisors' locator. `node` is the gateway's."""
+    """`gateway.ports.HostLocator` over the supervisors' locator. `socket` tells where a process listens on this machine."""
 
-    def __init__(self, locator: Locator, node: str) -> None:
+    def __init__(self, locator: Locator, runtime: Runtime, socket: Callable[[str], Path | None]) -> None:
         self._locator = locator
-        self._node = node
+        self._runtime = runtime
+        self._socket = socket
 
     async def locate(self, stream: str, *, create: bool, avoid: str) -> HostPort:
         """Return the host of an entity. Raises UndyingError."""
-        return HostRef(await self._locator.locate(stream, create, avoid), self._node)
+        name = await self._locator.host_of(stream, create, avoid)
+        return HostRef(name, self._runtime, self._socket(name))
 
 
 class HostRef:
-    """`gateway.ports.HostPort` over a process: by a direct stream when it is on this node, else by the runtime's calls."""
+    """`gateway.ports.HostPort` over a process: by a direct stream when it listens on this machine, else by the runtime."""
 
-    def __init__(self, ref: Ref, node: str) -> None:
-        self._ref = ref
-        self._node = node
-        self._direct: DirectCaller | None = None
-        self._looked = False
+    def __init__(self, name: str, runtime: Runtime, socket: Path | None) -> None:
+        self._name = name
+        self._runtime = runtime
+        self._socket = socket
+        self._way: DirectCaller | Ref | None = None
 
     @property
     def name(self) -> str:
         """Return the name of the host's process."""
-        return self._ref.name
+        return self._name
 
     async def submit(self, gateway: str, call: int, payload: bytes) -> tuple[int, bytes]:
         """Hand over a batch."""
@@ -105,29 +108,28 @@ class HostRef:
 
     def close(self) -> None:
         """Let go of the stream."""
-        if self._direct is not None:
-            self._direct.close()
+        if isinstance(self._way, DirectCaller):
+            self._way.close()
 
     async def _call(self, method: str, *args: object) -> tuple[int, bytes]:
         try:
-            if not self._looked:
-                self._direct, self._looked = await self._open_stream(), True
-            way: DirectCaller | Ref = self._direct or self._ref
+            way = self._way = self._way or await self._find_way()
             number, payload = await way.call(method, *args)
         except RuntimeFault as fault:
             raise HostGone(str(fault)) from fault
         return cast(int, number), cast(bytes, payload)
 
-    async def _open_stream(self) -> DirectCaller | None:
-        """Open a stream if the host is on this machine and listens. Raises RuntimeFault when the host is gone."""
-        address = await self._ref.call("address")
-        if address is None or address[0] != self._node:
-            return None
-        try:
-            return await connect(address[1])
-        except CallLost as problem:
-            _log.warning("no direct stream", host=self._ref.name, reason=str(problem))
-            return None
+    async def _find_way(self) -> DirectCaller | Ref:
+        """Open a stream, or find the process. Raises RuntimeFault when it is gone."""
+        if self._socket is not None:
+            try:
+                return await connect(self._socket)
+            except CallLost:
+                pass  # on another machine, or dead: the runtime knows
+        ref = await self._runtime.find(self._name)
+        if ref is None:
+            raise ProcessDied(self._name)
+        return ref
 
 
 class StoredDirectory:

@@ -17,7 +17,7 @@ from actors.session import SessionRules
 from persistence.migrations import Upcasters
 from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
-from undying.cli.datadir import run_directory
+from undying.cli.datadir import socket_of
 from undying.cli.wiring.environment import now_ms, open_store, read_settings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
@@ -28,9 +28,6 @@ RULES: Final[dict[Kind, Rules[Any]]] = {
     Kind.CHARACTER: CharacterRules(),
     Kind.PROVIDER: ProviderRules(),
 }
-SOCKETS: Final = "h"
-"""Folder of the run directory, which is a short path so that the sockets' names are."""
-
 DIRECT_METHODS: Final = frozenset({"submit", "poll"})
 UPCASTERS: Final = Upcasters()
 
@@ -49,7 +46,7 @@ async def build_host(settings: JsonObject, inside: Inside) -> Host:
         now_ms=now_ms,
         rng=rng,
         tell_rested=RestTellers(inside, rng).tell,
-        direct=DirectServer(inside.node, run_directory(serve.data_dir) / SOCKETS / inside.name, DIRECT_METHODS),
+        direct=DirectServer(socket_of(serve.data_dir, inside.name), DIRECT_METHODS),
     )
 
 
