@@ -22,9 +22,17 @@ from undying.resilience.tasks import vital
 
 log = structlog.get_logger()
 
-SPACING_S: Final = 5.0
-"""Seconds between two checkpoints of an entity that is busy: 500 events are one second of a table under full load, and a
-dump costs as much as 100 ops. What it adds to a rehydrate is at most these seconds' events."""
+SPACING_S: Final = 0.5
+"""Seconds at least between two checkpoints of an entity that is busy. What comes after one is what a rehydrate has to replay:
+a thousand events are 10 to 20 ms."""
+
+DUMP_S_PER_BYTE: Final = 15e-9
+DUMP_SHARE: Final = 0.05
+"""Of a host's time at most this share goes into dumps of busy entities, by what a byte of one costs. Past it they wait: many
+busy tables in one host are saved less often each."""
+
+AGAIN_S: Final = 5.0
+"""Seconds between two tries when a checkpoint can't be written."""
 
 KEEP: Final = 3
 """How many checkpoints of an entity are kept."""
@@ -36,6 +44,7 @@ class _Watched:
     events: int = 0
     dirty_since_s: float | None = None
     begun_s: float = -SPACING_S
+    not_before_s: float = 0.0
     task: asyncio.Task[None] | None = None
 
 
@@ -49,7 +58,7 @@ class _Dump:
 
 
 class Saver:
-    """The checkpoints of one host's entities."""
+    """The checkpoints of one host's entities. Times are seconds of one clock that never goes back."""
 
     def __init__(self, store: Store, every_events: int, within_s: float, now_ms: Callable[[], int]) -> None:
         self._store = store
@@ -58,6 +67,7 @@ class Saver:
         self._now_ms = now_ms
         self._watched: dict[str, _Watched] = {}
         self._full: dict[str, _Watched] = {}
+        self._free_s = 0.0
 
     def follow(self, life: Incarnation[Any, Any]) -> None:
         """Take care of an entity from its activation on."""
@@ -83,11 +93,14 @@ class Saver:
         return any(self._overdue(watched, now_s) for watched in self._watched.values())
 
     def begin_full(self, now_s: float) -> None:
-        """Begin to save what has `every_events` new events, no more often than `SPACING_S`. Only between cycles."""
+        """Begin to save what has `every_events` new events, no more often than the bounds allow. Only between cycles."""
         for stream, watched in list(self._full.items()):
-            if watched.task is None and now_s - watched.begun_s >= SPACING_S:
+            if now_s < self._free_s:
+                return  # who waits longest is first
+            if watched.task is None and now_s >= max(watched.begun_s + SPACING_S, watched.not_before_s):
                 del self._full[stream]
-                self._begin(watched, now_s)
+                size = self._begin(watched, now_s)
+                self._free_s = now_s + size * DUMP_S_PER_BYTE / DUMP_SHARE
 
     def begin_due(self, now_s: float) -> None:
         """Begin to save what is overdue. Only between cycles."""
@@ -103,7 +116,7 @@ class Saver:
         watched = self._watched[stream]
         if watched.task is None and watched.dirty_since_s is None:
             return False
-        if watched.task is None and now_s - watched.begun_s >= SPACING_S:
+        if watched.task is None and now_s >= watched.not_before_s:
             self._begin(watched, now_s)
         return True
 
@@ -121,12 +134,14 @@ class Saver:
         since = watched.dirty_since_s
         if since is None or watched.task is not None:
             return False
-        # The spacing matters after a failure only: then it is overdue at once.
-        return now_s - since >= self._within_s and now_s - watched.begun_s >= SPACING_S
+        return now_s - since >= self._within_s and now_s >= watched.not_before_s
 
-    def _begin(self, watched: _Watched, now_s: float) -> None:
+    def _begin(self, watched: _Watched, now_s: float) -> int:
+        """Begin to save an entity; returns how many bytes it has."""
         watched.begun_s = now_s
-        watched.task = vital(self._write_beside(watched, self._dump(watched)), f"saving {watched.life.stream}")
+        dump = self._dump(watched)
+        watched.task = vital(self._write_beside(watched, dump), f"saving {watched.life.stream}")
+        return len(dump.sealed.blob)
 
     def _dump(self, watched: _Watched) -> _Dump:
         life = watched.life
@@ -150,6 +165,7 @@ class Saver:
         except StoreError as failure:
             # Nothing is lost, the journal has it all; and it stays due.
             log.warning("checkpoint not written", stream=watched.life.stream, reason=str(failure))
+            watched.not_before_s = watched.begun_s + AGAIN_S
         finally:
             watched.task = None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from actors.saving import SPACING_S
+from actors.saving import AGAIN_S, DUMP_S_PER_BYTE, DUMP_SHARE, SPACING_S
 from tests.in_virtual_time import quiet, virtual
 from tests.unit.actors.hosting import STREAM, Stage
 from undying.protocol.link import Acked
@@ -36,6 +36,21 @@ async def test_a_busy_entity_is_saved_no_more_often_than_the_spacing() -> None:
     await gateway.do("say", text="later")
     await quiet()
     assert [saved.position for saved in await stage.saved()] == [(1, 12), (1, 1)]
+
+
+@virtual
+async def test_dumps_of_busy_entities_take_no_more_than_their_share_of_the_time() -> None:
+    stage = Stage(checkpoint_events=2)
+    gateway = await stage.up()
+    bulk = "x" * 900_000
+    written = 0
+    for number in range(100):
+        await gateway.do("say", text=f"{number} {bulk if number == 0 else ''}")
+        await quiet()
+        await asyncio.sleep(SPACING_S)
+        written = stage.store.checkpoints_tried
+    least_s = 900_000 * DUMP_S_PER_BYTE / DUMP_SHARE
+    assert 1 < written <= 1 + 100 * SPACING_S / max(SPACING_S, least_s)
 
 
 @virtual
@@ -83,7 +98,7 @@ async def test_the_journal_is_trimmed_only_behind_the_oldest_of_three_checkpoint
     gateway = await stage.up()
     seen = []
     for number in range(6):
-        await asyncio.sleep(SPACING_S)
+        await asyncio.sleep(AGAIN_S)
         await gateway.do("say", text=str(number))
         await gateway.do("say", text=str(number))
         await quiet()
@@ -102,7 +117,7 @@ async def test_an_entity_comes_back_from_an_older_checkpoint_when_the_newest_is_
     stage = Stage(checkpoint_events=2)
     gateway = await stage.up()
     for number in range(9):
-        await asyncio.sleep(SPACING_S)
+        await asyncio.sleep(AGAIN_S)
         await gateway.do("say", text=str(number))
     await stage.host.stop()
     kept = stage.database.checkpoints[STREAM]
@@ -134,11 +149,11 @@ async def test_a_checkpoint_that_could_not_be_written_is_tried_again_without_a_c
     gateway = await stage.up()
     await gateway.do("say", text="a")
     stage.store.down = True
-    await asyncio.sleep(10 * SPACING_S)
+    await asyncio.sleep(10 * AGAIN_S)
     assert 5 < stage.store.checkpoints_tried <= 11
     stage.store.down = False
     assert await stage.saved() == []
-    await asyncio.sleep(2 * SPACING_S)
+    await asyncio.sleep(2 * AGAIN_S)
     assert [saved.state["lines"] for saved in await stage.saved()] == [["a"]]
 
 
@@ -164,7 +179,7 @@ async def test_events_of_a_checkpoint_that_could_not_be_written_count_for_the_ne
     await gateway.do("say", text="b")
     await quiet()
     stage.store.checkpoints_down = False
-    await asyncio.sleep(SPACING_S)
+    await asyncio.sleep(AGAIN_S)
     await gateway.do("say", text="c")
     await quiet()
     assert [saved.state["lines"] for saved in await stage.saved()] == [["a", "b", "c"]]
