@@ -26,10 +26,11 @@ SPACING_S: Final = 0.5
 """Seconds at least between two checkpoints of an entity that is busy. What comes after one is what a rehydrate has to replay:
 a thousand events are 10 to 20 ms."""
 
-DUMP_S_PER_BYTE: Final = 15e-9
+DUMP_S_PER_BYTE: Final = 60e-9
 DUMP_SHARE: Final = 0.05
-"""Of a host's time at most this share goes into dumps of busy entities, by what a byte of one costs. Past it they wait: many
-busy tables in one host are saved less often each."""
+"""At most this share of the time goes into checkpoints of a host's busy entities, by what a byte of one costs the host to make
+and the store to write and sync, while appends wait. Past it they wait: many busy tables in one host are saved less often each.
+"""
 
 AGAIN_S: Final = 5.0
 """Seconds between two tries when a checkpoint can't be written."""
