@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors.runtime import Exit, Inside, ProcessInfo, Program, ProgramFailed, Running, Wiring
@@ -25,15 +25,24 @@ _log = logging.getLogger(__name__)
 class Process:
     """One process from within. `exit` is None while it lives, and how it ended once it is to go.
 
-    `meant_for` says that it is about to be given a program, so calls wait for that.
+    `meant_for` says that it is about to be given a program, so calls wait for that; `memory_bytes` tells what it holds.
     """
 
-    def __init__(self, inside: Inside, wiring: Wiring, pid: int, *, meant_for: Program | None = None) -> None:
+    def __init__(
+        self,
+        inside: Inside,
+        wiring: Wiring,
+        pid: int,
+        *,
+        meant_for: Program | None = None,
+        memory_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
         self.exit: Exit | None = None
         self._inside = inside
         self._wiring = wiring
         self._pid = pid
         self._meant_for = meant_for
+        self._memory_bytes = memory_bytes
         self._program: Program | None = None
         self._running: Running | None = None
         self._prepared: tuple[Program, Running] | None = None
@@ -42,10 +51,15 @@ class Process:
 
     def info(self) -> ProcessInfo:
         """Return the facts about this process."""
-        name, node, program = self._inside.name, self._inside.node, self._program
-        if program is None:
-            return ProcessInfo(name, self._pid, node, None)
-        return ProcessInfo(name, self._pid, node, program.name, program.label)
+        program = self._program
+        return ProcessInfo(
+            self._inside.name,
+            self._pid,
+            self._inside.node,
+            program.name if program else None,
+            program.label if program else "",
+            self._memory_bytes(),
+        )
 
     async def run(self, program: Program) -> ProcessInfo:
         """Build a program and start it. Raises ProgramFailed; a start that failed also ends the process."""

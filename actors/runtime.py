@@ -52,13 +52,14 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """Facts about a living process."""
+    """Facts about a living process. `memory_bytes` is what it holds in memory (its resident set), 0 when that is not known."""
 
     name: str
     pid: int
     node: str
     program: str | None
     label: str = ""
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

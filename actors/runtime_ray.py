@@ -64,7 +64,7 @@ class UndyingProcess:
         collect_rarely()
         runtime = RayRuntime(wiring, preload, namespace=namespace)
         inside = Inside(name, _node(), runtime)
-        self._process = Process(inside, _Wired(wiring), os.getpid(), meant_for=program)
+        self._process = Process(inside, _Wired(wiring), os.getpid(), meant_for=program, memory_bytes=_memory_bytes)
         self._begun: asyncio.Task[tuple[int, Any]] | None = None
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         if program is not None:  # also when Ray starts the root again, and nobody is there to ask
@@ -265,6 +265,10 @@ class RayRuntime:
             if await asyncio.to_thread(self._handle, name) != handle:
                 return
             await asyncio.sleep(NAME_FREE_S)
+
+
+def _memory_bytes() -> int:
+    return cast(int, psutil.Process().memory_info().rss)
 
 
 def _node() -> str:

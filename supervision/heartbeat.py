@@ -2,6 +2,7 @@
 
 A process hangs when it does not answer though it lives: stopped by a signal, caught in an endless loop, swapped out. To those
 who wait for it that is worse than a death. So it is killed, which the runtime tells everybody, and then it is a death.
+The same happens to one that holds more memory than it may: sooner or later the system would end something, and maybe another.
 
 Laws: a process that answers within `silent_s` is never killed; one that does not is killed at most `every_s + silent_s` after
 its last answer. Calls that get lost for so long are silence too; a pause of the asker's own is none.
@@ -18,7 +19,8 @@ from actors.runtime import Exit, ProcessDied, ProcessInfo, Ref, Runtime, Runtime
 from supervision.control_plane import AGAIN_S, kill_surely
 
 HUNG: Final = "hung"
-"""The reason of an `Exit` that was brought about here."""
+MEMORY: Final = "memory"
+"""The reasons of an `Exit` that was brought about here."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,19 +29,20 @@ _log = logging.getLogger(__name__)
 class Heartbeat:
     """A process is asked every `every_s` seconds, and counts as hung after `silent_s` without an answer.
 
-    Raises ValueError when one is not above 0.
+    It may hold `memory_bytes_max`; 0 is without a bound. Raises ValueError when one of the times is not above 0.
     """
 
     every_s: float = 1.0
     silent_s: float = 5.0
+    memory_bytes_max: int = 0
 
     def __post_init__(self) -> None:
-        if self.every_s <= 0 or self.silent_s <= 0:
+        if self.every_s <= 0 or self.silent_s <= 0 or self.memory_bytes_max < 0:
             raise ValueError(f"not a heartbeat: {self}")
 
 
 async def until_gone(ref: Ref, runtime: Runtime, heartbeat: Heartbeat) -> Exit:
-    """Return when the process is gone. One that hangs is killed first, and its exit's reason is HUNG."""
+    """Return when the process is gone. One that hangs, or holds too much, is killed first, with a reason of its own."""
     ended = asyncio.create_task(ref.watch())
     known: ProcessInfo | None = None
     try:
@@ -50,10 +53,15 @@ async def until_gone(ref: Ref, runtime: Runtime, heartbeat: Heartbeat) -> Exit:
             try:
                 known = await _ask(ref, heartbeat) or known
             except TimeoutError:
-                _log.error("%s has not answered for %g s; it is killed", ref.name, heartbeat.silent_s)
-                await kill_surely(ref.name, runtime, known)
-                await ended
-                return Exit(HUNG, f"no answer for {heartbeat.silent_s:g} s")
+                fault = Exit(HUNG, f"no answer for {heartbeat.silent_s:g} s")
+            else:
+                if known is None or not 0 < heartbeat.memory_bytes_max < known.memory_bytes:
+                    continue
+                fault = Exit(MEMORY, f"held {known.memory_bytes >> 20} MiB, and may hold {heartbeat.memory_bytes_max >> 20}")
+            _log.error("%s is killed: %s", ref.name, fault.detail)
+            await kill_surely(ref.name, runtime, known)
+            await ended
+            return fault
     finally:
         ended.cancel()
 

@@ -76,6 +76,9 @@ def serve(
     hang_s: Annotated[
         float | None, typer.Option(envvar="UNDYING_HANG_S", help="Seconds of silence after which a process is replaced. [5]")
     ] = None,
+    memory_mb: Annotated[
+        int | None, typer.Option(envvar="UNDYING_MEMORY_MB", help="MiB that a process may hold; 0 is no bound. [2048]")
+    ] = None,
     public_url: Annotated[
         str | None, typer.Option(envvar="UNDYING_PUBLIC_URL", help="How clients reach the server, behind a proxy.")
     ] = None,

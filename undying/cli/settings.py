@@ -99,6 +99,9 @@ class ServeSettings(BaseSettings):
     hang_s: Annotated[float, Field(ge=0.5, le=600, allow_inf_nan=False)] = 5.0
     """Seconds without an answer after which a process counts as hung, is killed and replaced."""
 
+    memory_mb: Annotated[int, Field(ge=0, le=1_048_576)] = 2_048
+    """MiB of memory that one process may hold before it is killed and replaced; 0 is without a bound."""
+
     public_url: Annotated[str, AfterValidator(_web_url)] | None = None
     """How clients reach the server when that is not how it sees itself (a proxy in front)."""
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from actors.runtime import CallLost, Exit, Inside, Program, Ref
+from actors.runtime import CallLost, Exit, Inside, ProcessInfo, Program, Ref
 from actors.runtime_local import UNDEAD_S, LocalRuntime
-from supervision.heartbeat import HUNG, Heartbeat, until_gone
+from supervision.heartbeat import HUNG, MEMORY, Heartbeat, until_gone
 from tests.virtual_time import run_virtual
 from undying.protocol.data import JsonObject
 
@@ -151,3 +152,43 @@ def test_a_question_that_gets_lost_is_asked_again() -> None:
 def test_a_heartbeat_without_a_time_is_refused() -> None:
     with pytest.raises(ValueError, match="not a heartbeat"):
         Heartbeat(silent_s=0)
+
+
+def test_a_process_that_holds_more_memory_than_it_may_is_killed_at_the_next_look() -> None:
+    async def scenario() -> None:
+        runtime = LocalRuntime({"idle": Idle})
+        ref = Greedy(await runtime.spawn("it"))
+        watching = asyncio.create_task(until_gone(ref, runtime, Heartbeat(1.0, 5.0, memory_bytes_max=100 << 20)))
+        await asyncio.sleep(10)
+        assert not watching.done()
+        ref.holds = 200 << 20
+        begun = now()
+        exit_ = await watching
+        assert exit_ == Exit(MEMORY, "held 200 MiB, and may hold 100")
+        assert now() - begun <= 1.0 + UNDEAD_S
+
+    run_virtual(scenario(), limit_s=60)
+
+
+class Greedy:
+    """A way to a process, with what the process says about its memory."""
+
+    def __init__(self, ref: Ref) -> None:
+        self._ref = ref
+        self.name = ref.name
+        self.holds = 50 << 20
+
+    async def call(self, method: str, *args: object) -> object:
+        return await self._ref.call(method, *args)
+
+    async def run(self, program: Program) -> ProcessInfo:
+        return await self._ref.run(program)
+
+    async def prepare(self, program: Program) -> None:
+        await self._ref.prepare(program)
+
+    async def watch(self) -> Exit:
+        return await self._ref.watch()
+
+    async def info(self) -> ProcessInfo:
+        return replace(await self._ref.info(), memory_bytes=self.holds)

@@ -65,4 +65,4 @@ def _entities(kind: Kind, settings: JsonObject, inside: Inside) -> EntitySupervi
 
 
 def _heartbeat(serve: ServeSettings) -> Heartbeat:
-    return Heartbeat(every_s=serve.hang_s / 5, silent_s=serve.hang_s)
+    return Heartbeat(every_s=serve.hang_s / 5, silent_s=serve.hang_s, memory_bytes_max=serve.memory_mb << 20)
