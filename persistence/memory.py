@@ -28,6 +28,7 @@ class MemoryDatabase:
     checkpoints: dict[str, dict[Position, bytes]] = field(default_factory=dict)
     directory: dict[str, dict[str, bytes]] = field(default_factory=_table)
     secrets: dict[str, bytes] = field(default_factory=dict)
+    chronicle: list[bytes] = field(default_factory=list)
 
 
 class MemoryStore:
@@ -96,6 +97,16 @@ class MemoryStore:
     async def secret(self, name: str, fresh: bytes) -> bytes:
         """See `Store.secret`."""
         return self._database.secrets.setdefault(name, fresh)
+
+    async def add_to_chronicle(self, rows: Sequence[bytes], keep: int) -> None:
+        """See `Store.add_to_chronicle`."""
+        written = self._database.chronicle
+        written += rows
+        del written[: max(0, len(written) - keep)]
+
+    async def chronicle(self, limit: int) -> list[bytes]:
+        """See `Store.chronicle`."""
+        return self._database.chronicle[::-1][:limit]
 
     async def ping(self) -> None:
         """See `Store.ping`."""

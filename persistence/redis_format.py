@@ -7,6 +7,7 @@ fields, which Redis then stores once per node of the stream.
     undying:{session:ID}:ckpt    hash, position -> sealed checkpoint
     undying:directory:session    hash, id -> facts
     undying:secret:NAME          string
+    undying:{tracker}:log        stream, ids are the store's own, field r a row of the chronicle
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from persistence.resp import Reply, ReplyError
 from persistence.store import Append, Damaged, Entry, Fenced, StoreUnavailable
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
+
+CHRONICLE_KEY = b"undying:{tracker}:log"
+"""The key of the server's chronicle. No entity's journal: their names have a colon."""
 
 _XADD = (
     b"*13\r\n$4\r\nXADD\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n$1\r\nf\r\n$%d\r\n%b\r\n$1\r\np\r\n$1\r\n%d\r\n"

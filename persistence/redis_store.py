@@ -228,6 +228,20 @@ class RedisStore:
         await self._ask(self._client.set(key, fresh, nx=True))
         return cast(bytes, await self._ask(self._client.get(key)))
 
+    async def add_to_chronicle(self, rows: Sequence[bytes], keep: int) -> None:
+        """See `Store.add_to_chronicle`."""
+        pipe = self._client.pipeline(transaction=False)
+        for row in rows:
+            pipe.xadd(fmt.CHRONICLE_KEY, {b"r": row}, maxlen=keep, approximate=False)
+        await self._ask(pipe.execute())
+
+    async def chronicle(self, limit: int) -> list[bytes]:
+        """See `Store.chronicle`."""
+        if limit < 1:
+            return []
+        question = self._client.xrevrange(fmt.CHRONICLE_KEY, count=limit)
+        return [fields.get(b"r", b"") for _, fields in cast(list[tuple[bytes, dict[bytes, bytes]]], await self._ask(question))]
+
     async def ping(self) -> None:
         """See `Store.ping`."""
         await self._ask(self._client.ping())

@@ -180,6 +180,17 @@ class Store(Protocol):
         """Return the server-wide secret `name`; the first caller's `fresh` becomes it."""
         ...
 
+    async def add_to_chronicle(self, rows: Sequence[bytes], keep: int) -> None:
+        """Write rows behind those of the server's chronicle, and forget all but the latest `keep`.
+
+        When an answer was lost, and the rows are sent again, they may stand there twice.
+        """
+        ...
+
+    async def chronicle(self, limit: int) -> list[bytes]:
+        """Return the latest `limit` rows of the server's chronicle, the latest first."""
+        ...
+
     async def ping(self) -> None:
         """Return when the store answers."""
         ...

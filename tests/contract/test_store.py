@@ -304,6 +304,17 @@ async def test_the_first_caller_sets_a_secret_and_all_get_it(open_store: Open) -
     assert await other.secret("another", b"second") == b"second"
 
 
+async def test_the_chronicle_has_the_latest_rows_first_and_forgets_the_oldest(open_store: Open) -> None:
+    one, other = await open_store(), await open_store()
+    assert await one.chronicle(5) == []
+    await one.add_to_chronicle([b"a", b"\x00b\r\n"], keep=3)
+    await other.add_to_chronicle([], keep=3)
+    await other.add_to_chronicle([b"c", b"", b"e"], keep=3)
+    assert await one.chronicle(5) == [b"e", b"", b"c"]
+    assert await one.chronicle(2) == [b"e", b""]
+    assert await one.chronicle(0) == []
+
+
 async def test_what_one_handle_writes_outlives_it(open_store: Open) -> None:
     one, other = await open_store(), await open_store()
     await write(one, (1, 0))

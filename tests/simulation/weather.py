@@ -123,6 +123,14 @@ class FaultyStore:
         """See `Store`."""
         return await self._ask(lambda: self._inner.secret(name, fresh))
 
+    async def add_to_chronicle(self, rows: Sequence[bytes], keep: int) -> None:
+        """See `Store`."""
+        await self._ask(lambda: self._inner.add_to_chronicle(rows, keep))
+
+    async def chronicle(self, limit: int) -> list[bytes]:
+        """See `Store`."""
+        return await self._ask(lambda: self._inner.chronicle(limit))
+
     async def ping(self) -> None:
         """See `Store`."""
         await self._ask(self._inner.ping)
