@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from rich.console import Console, RenderableType
 
-from undying.cli.demo.verdict import Recovery, Verdict
+from undying.cli.demo.verdict import Verdict
 from undying.cli.demo.view import actors, timeline, verdict
+from undying.loadtest.recovery import Recovery
 from undying.protocol.data import JsonObject
 
 CHARACTER = "character:" + "x" * 12

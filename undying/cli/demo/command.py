@@ -23,10 +23,10 @@ from rich.console import Console
 from undying.cli.demo.fight import fight
 from undying.cli.demo.play import Play
 from undying.cli.demo.recorded import read_session
-from undying.cli.demo.serving import DemoServer, serving
 from undying.cli.demo.stage import Stage
 from undying.cli.demo.verdict import Verdict
 from undying.cli.demo.view import shown, verdict
+from undying.cli.own_server import OwnServer, serving
 
 SEED: Final = 20
 WATCHED_PACE_S: Final = 0.15
@@ -81,7 +81,7 @@ def _run(play: Play, watched: bool, pace_s: float) -> Verdict:
     return judged
 
 
-async def _perform(play: Play, server: DemoServer, watched: bool, pace_s: float) -> Verdict:
+async def _perform(play: Play, server: OwnServer, watched: bool, pace_s: float) -> Verdict:
     tell: Callable[[str], None] = _silent if watched else _tell
     stage = Stage(play, server, asyncio.get_running_loop().time, tell, pace_s)
     async with AsyncExitStack() as screen:

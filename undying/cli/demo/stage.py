@@ -14,14 +14,15 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any, Final, assert_never
 
-from undying.cli.demo.chaos import Killer
-from undying.cli.demo.history import Ack, Notes, Tap, Witness
 from undying.cli.demo.play import Action, Blow, EndTurn, Play, Roll, Say, Turn
-from undying.cli.demo.serving import DemoServer
-from undying.cli.demo.verdict import Killed, Recovery, Verdict, judge, recovery
+from undying.cli.demo.verdict import Verdict, judge
+from undying.cli.killer import Killer
+from undying.cli.own_server import OwnServer
 from undying.client.connecting import connect
 from undying.client.table import Table
 from undying.client.websocket import dialer
+from undying.loadtest.history import Ack, Notes, Tap, Witness
+from undying.loadtest.recovery import Killed, Recovery, recovery
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
 from undying.protocol.position import NOWHERE
@@ -45,7 +46,7 @@ class Stage:
     """One performance. `clock` is the event loop's; `tell` gets a line of progress; `pace_s` is slept between turns."""
 
     def __init__(
-        self, play: Play, server: DemoServer, clock: Callable[[], float], tell: Callable[[str], None], pace_s: float
+        self, play: Play, server: OwnServer, clock: Callable[[], float], tell: Callable[[str], None], pace_s: float
     ) -> None:
         self.play = play
         self.killer = Killer(server, clock)

@@ -19,9 +19,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from undying.cli.demo.stage import Stage
-from undying.cli.demo.verdict import Recovery, Verdict
+from undying.cli.demo.verdict import Verdict
 from undying.cli.tree import STYLES
 from undying.client.table import Table
+from undying.loadtest.recovery import Recovery
 from undying.protocol.data import Json, JsonObject
 from undying.protocol.errors import UndyingError
 

@@ -1,7 +1,7 @@
-"""A server for the demo alone: `undying serve` in processes of its own, on a free port and a directory that goes with it.
+"""A server of a command's own: in processes of its own, on a free port and a directory that goes with it.
 
-The server runs in a process group of its own, so that Ctrl-C reaches the demo only, which then ends the server: it asks, waits
-`END_S`, asks again (which a server takes as "at once"), and kills what is left. Nothing outlives the block.
+The server runs in a process group of its own, so that Ctrl-C reaches the command only, which then ends the server: it asks,
+waits `END_S`, asks again (which a server takes as "at once"), and kills what is left. Nothing outlives the block.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
 import psutil
 
@@ -33,14 +33,26 @@ READY_S: Final = 180.0
 END_S: Final = 45.0
 AT_ONCE_S: Final = 10.0
 LOG_TAIL_CHARS: Final = 2_000
+STORE: Final = "valkey-server"
+"""What the embedded store's process is called."""
+
+Command: TypeAlias = Callable[[Path], Sequence[str]]
+"""What Python is told to run a server on a data directory."""
+
+
+def plain(data_dir: Path) -> list[str]:
+    """Run `undying serve` as it is, without limits of rate. A `Command`."""
+    options = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data_dir), "--rate-limit", "0", "--log-level", "warning"]
+    return ["-m", "undying.cli.main", "serve", *options]
 
 
 @dataclass(frozen=True, slots=True)
-class DemoServer:
-    """A running server: its management API and its first process."""
+class OwnServer:
+    """A running server: its management API, its first process, and where its data are."""
 
     management: Management
     pid: int
+    data_dir: Path
 
     def owns(self, pid: int) -> bool:
         """Tell whether a process is one of this server's."""
@@ -49,28 +61,39 @@ class DemoServer:
         except psutil.NoSuchProcess:
             return False
 
+    def store_pid(self) -> int | None:
+        """Return the process of the embedded store, None while there is none."""
+        with suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.pid).children():
+                with suppress(psutil.NoSuchProcess):
+                    if child.name().startswith(STORE) and child.status() != psutil.STATUS_ZOMBIE:
+                        return int(child.pid)
+        return None
+
 
 @contextmanager
-def serving() -> Iterator[DemoServer]:
-    """Start a server; it has ended when the block has. Raises UndyingError UNAVAILABLE when it does not get ready."""
-    with tempfile.TemporaryDirectory(prefix="undying-demo-") as directory:
-        data_dir, log = Path(directory) / "data", Path(directory) / "log"
-        with log.open("wb") as stderr:
-            process = _start(data_dir, stderr)
+def serving(command: Command = plain, log: Path | None = None) -> Iterator[OwnServer]:
+    """Start a server; it has ended when the block has. Its log is added to `log`, if one is given.
+
+    Raises UndyingError UNAVAILABLE when it does not get ready.
+    """
+    with tempfile.TemporaryDirectory(prefix="undying-own-") as directory:
+        data_dir, log = Path(directory) / "data", log or Path(directory) / "log"
+        with log.open("ab") as stderr:
+            process = _start(command(data_dir), stderr)
         started: list[Started] = []
         try:
             url = _ready(process, log)
             started = _below(process.pid)
-            yield DemoServer(Management.find(url, data_dir, None), process.pid)
+            yield OwnServer(Management.find(url, data_dir, None), process.pid, data_dir)
         finally:
             _end(process, started)
 
 
-def _start(data_dir: Path, stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+def _start(arguments: Sequence[str], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
     # What the environment says about servers is meant for another one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
-    options = ["--host", "127.0.0.1", "--port", "0", "--data-dir", str(data_dir), "--rate-limit", "0", "--log-level", "warning"]
-    command = [sys.executable, "-m", "undying.cli.main", "serve", *options]
+    command = [sys.executable, *arguments]
     return subprocess.Popen(  # noqa: S603 - this very program, with options of ours
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, env=environment, start_new_session=True
     )
@@ -82,10 +105,10 @@ def _ready(process: subprocess.Popen[bytes], log: Path) -> str:
     said = b""
     while b"\n" not in said:
         if not select.select([process.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            raise error(Code.UNAVAILABLE, f"the demo's server was not ready within {READY_S:.0f} s{_tail(log)}")
+            raise error(Code.UNAVAILABLE, f"the server was not ready within {READY_S:.0f} s{_tail(log)}")
         chunk = os.read(process.stdout.fileno(), 4096)
         if not chunk:
-            raise error(Code.UNAVAILABLE, f"the demo's server did not start{_tail(log)}")
+            raise error(Code.UNAVAILABLE, f"the server did not start{_tail(log)}")
         said += chunk
     return said.split(b"\n")[0].decode().removeprefix("ready ")
 

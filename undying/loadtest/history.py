@@ -1,7 +1,8 @@
 """What happened, as the clients saw it: acknowledgements at their sockets, events as the SDK gave them out.
 
 A `Tap` is a transport around the real one. It notes when an op first left, when which ack came, and when the connection broke;
-it changes nothing. A `Witness` reads a table's events. Times are of the event loop's clock, in seconds.
+it changes nothing. A `Witness` reads a table's events. A question to an AI provider shows twice: as an op like any other, and
+as one that an answer has to follow, known by the id that the server gave it. Times are of the event loop's clock, in seconds.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ TRACES: Final[Mapping[str, Trace]] = {
     "dice.roll": Trace("dice.rolled", "label"),
     "hp.change": Trace("hp.changed", "reason"),
     "initiative.next": Trace("turn.changed", None),
+    "ai.ask": Trace("ai.asked", "prompt"),
 }
 """The ops that are judged: all that a play consists of."""
+
+ANSWERED: Final = "ai.answered"
+FAILED: Final = "ai.failed"
 
 _MARKS: Final = {trace.event: trace.mark for trace in TRACES.values()}
 
@@ -65,18 +70,28 @@ class Seen(NamedTuple):
     position: Position
 
 
+class Answer(NamedTuple):
+    """The end of a question that a client was told: `ANSWERED` or `FAILED`."""
+
+    question: str
+    event: str
+
+
 @dataclass(slots=True)
 class Notes:
-    """All that one client's side of the demo wrote down. `asked`: every op that left, acknowledged or not, once."""
+    """All that one client's side wrote down. `asked`: every op that left, acknowledged or not, once."""
 
     client: int
     user: str = ""
     asked: dict[str, tuple[Fact, float]] = field(default_factory=dict)
     acks: list[Ack] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    questions: dict[str, str] = field(default_factory=dict)
+    """The questions to AI providers that were asked, by their ids: their marks."""
+    answers: list[Answer] = field(default_factory=list)
     broken_s: list[float] = field(default_factory=list)
     missed: int = 0
-    """Events that this side itself dropped because it read too slowly; none, or the demo is at fault."""
+    """Events that this side itself dropped because it read too slowly; none, or who watches is at fault."""
 
 
 class Tap:
@@ -160,8 +175,13 @@ class Witness:
         if event.kind == LAGGED:
             lost = event.data.get("lost")
             self._notes.missed += lost if isinstance(lost, int) else 1
+        elif event.kind in (ANSWERED, FAILED):
+            self._notes.answers.append(Answer(str(event.data.get("ask")), event.kind))
         elif event.position is not None and event.kind in _MARKS:
-            self._notes.seen.append(Seen(_fact(event.stream, event.kind, event.by, event.data), event.position))
+            seen = Seen(_fact(event.stream, event.kind, event.by, event.data), event.position)
+            self._notes.seen.append(seen)
+            if event.kind == "ai.asked":
+                self._notes.questions[str(event.data.get("ask"))] = seen.fact.mark
 
     async def finish(self) -> None:
         """Wait until all is written down; the table has been left."""

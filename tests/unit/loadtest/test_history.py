@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Iterator
 
-from undying.cli.demo.history import Ack, Fact, Notes, Tap
 from undying.client.transport import ConnectionLost, Transport
+from undying.loadtest.history import Ack, Fact, Notes, Tap
 from undying.protocol.codec import encode
 from undying.protocol.data import JsonObject
 from undying.protocol.position import Position

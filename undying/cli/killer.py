@@ -1,8 +1,8 @@
 """Kills, and when the server noticed them.
 
-Only a process that the server's own status names and that runs below the demo's server is ever killed. A kill waits until what
-it aims at is live and a warm spare waits, as in a server that has been up for a moment: a play is faster than any table, and
-three kills in three seconds would measure how long this machine takes to start a process.
+Only a process that the server's own status names and that runs below the command's own server is ever killed. A kill waits
+until what it aims at is live and a warm spare waits, as in a server that has been up for a moment: a play is faster than any
+table, and three kills in three seconds would measure how long this machine takes to start a process.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from undying.cli.demo.serving import DemoServer
-from undying.cli.demo.verdict import Killed
+from undying.cli.own_server import OwnServer
+from undying.loadtest.recovery import Killed
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 
@@ -31,7 +31,7 @@ LOOKS: Final = 5
 class Killer:
     """Kills processes of one server. `clock` is the one that all times are taken from."""
 
-    def __init__(self, server: DemoServer, clock: Callable[[], float]) -> None:
+    def __init__(self, server: OwnServer, clock: Callable[[], float]) -> None:
         self._server = server
         self._clock = clock
 
@@ -40,9 +40,15 @@ class Killer:
         told = (await asyncio.to_thread(self._server.management.status)).get("actors")
         return [row for row in told if isinstance(row, dict)] if isinstance(told, list) else []
 
-    async def settled(self, spares: int) -> list[JsonObject]:
-        """Wait until everything is live and so many spares wait. Raises UndyingError UNAVAILABLE past SETTLED_S."""
-        return await self._until(lambda rows: _settled(rows, spares), f"{spares} spares")
+    async def settled(self, spares: int, actor: str = "", not_pid: int = 0) -> list[JsonObject]:
+        """Wait until everything is live and so many spares wait, and `actor`, if one is given, is in another process.
+
+        Raises UndyingError UNAVAILABLE past SETTLED_S.
+        """
+        return await self._until(
+            lambda rows: _settled(rows, spares) and (not actor or _row(rows, actor, not_pid) is not None),
+            f"{spares} spares{actor and f' and no live {actor}'}",
+        )
 
     async def aim(self, actor: str) -> int:
         """Wait until an actor is live and a spare waits; returns the process that it lives in. Raises UndyingError."""
@@ -50,7 +56,7 @@ class Killer:
         row = _row(rows, actor)
         pid = row.get("pid") if row is not None else None
         if not isinstance(pid, int) or not self._server.owns(pid):
-            raise error(Code.INTERNAL, f"{actor} lives in no process of the demo's server", pid=pid)
+            raise error(Code.INTERNAL, f"{actor} lives in no process of the server", pid=pid)
         return pid
 
     def kill(self, actor: str, pid: int) -> Killed:
@@ -88,13 +94,17 @@ class Killer:
 
     async def _until(self, good: Callable[[Sequence[JsonObject]], bool], what: str) -> list[JsonObject]:
         rows: list[JsonObject] = []
+        problem = ""
         try:
             async with asyncio.timeout(SETTLED_S):
                 while not good(rows):
-                    await asyncio.sleep(LOOK_S if rows else 0)
-                    rows = await self.status()
+                    await asyncio.sleep(LOOK_S if rows or problem else 0)
+                    try:
+                        rows, problem = await self.status(), ""
+                    except UndyingError as unanswered:  # the gateway or the root may be what was killed
+                        rows, problem = [], f" ({unanswered})"
         except TimeoutError:
-            raise error(Code.UNAVAILABLE, f"the server did not settle within {SETTLED_S:.0f} s: no {what}") from None
+            raise error(Code.UNAVAILABLE, f"the server did not settle within {SETTLED_S:.0f} s: no {what}{problem}") from None
         return rows
 
 
@@ -103,5 +113,7 @@ def _settled(rows: Sequence[JsonObject], spares: int) -> bool:
     return waiting >= spares and all(row.get("state") in ("live", "resting") for row in rows)
 
 
-def _row(rows: Sequence[JsonObject], actor: str) -> JsonObject | None:
-    return next((row for row in rows if row.get("id") == actor and row.get("state") == "live"), None)
+def _row(rows: Sequence[JsonObject], actor: str, not_pid: int = 0) -> JsonObject | None:
+    """Return the row of a live actor that is in another process than `not_pid`."""
+    alive = (row for row in rows if row.get("id") == actor and row.get("state") == "live")
+    return next((row for row in alive if row.get("pid") != not_pid), None)

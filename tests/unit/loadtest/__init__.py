@@ -1,0 +1,1 @@
+"""What plays, watches and judges."""
