@@ -31,6 +31,7 @@ class Server:
 
     pid: int
     management: Management
+    data_dir: Path
 
     @property
     def authority(self) -> str:
@@ -53,7 +54,7 @@ class Server:
 @asynccontextmanager
 async def running(options: Sequence[str]) -> AsyncIterator[Server]:
     """Start a server with further options of `undying serve`; at the end it drains. Raises NotReady."""
-    with tempfile.TemporaryDirectory(prefix="hot-path-") as name:
+    with tempfile.TemporaryDirectory(prefix="measured-") as name:
         directory = Path(name)
         log = directory / "server.log"
         data_dir = directory / "data"
@@ -64,7 +65,7 @@ async def running(options: Sequence[str]) -> AsyncIterator[Server]:
             )
         try:
             url = await _ready(process, log)
-            yield Server(process.pid, Management.find(url, data_dir, None))
+            yield Server(process.pid, Management.find(url, data_dir, None), data_dir)
         finally:
             await _stop(process, data_dir)
 
