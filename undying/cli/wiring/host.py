@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from actors.character import CharacterRules
@@ -32,14 +32,14 @@ DIRECT_METHODS: Final = frozenset({"submit", "poll"})
 UPCASTERS: Final = Upcasters()
 
 
-async def build_host(settings: JsonObject, inside: Inside) -> Host:
-    """Build the program `host`. Raises UndyingError DATABASE_UNAVAILABLE."""
+async def build_host(settings: JsonObject, inside: Inside, rules: Mapping[Kind, Rules[Any]] = RULES) -> Host:
+    """Build the program `host`. `rules`: of each kind of entity. Raises UndyingError DATABASE_UNAVAILABLE."""
     serve = read_settings(settings, inside)
     rng = random.Random()
     locator = Locator(inside.runtime, rng, near=inside.name)
     return Host(
         store=await open_store(serve),
-        rules=RULES,
+        rules=rules,
         upcasters=UPCASTERS,
         peers=lambda host: LocatedPeers(host, locator),
         settings=HostSettings(serve.checkpoint_events, serve.checkpoint_s, serve.rest_s),
