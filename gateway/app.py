@@ -37,6 +37,9 @@ from undying.protocol.errors import Code, Failure, UndyingError, error
 from undying.protocol.ids import Role, is_id, is_stream, new_id
 
 REQUEST_S: Final = 15.0
+ENDINGS: Final = 100
+ENDINGS_MAX: Final = 1_000
+"""Endings that `/v1/history` tells when it is not asked for a number of them, and at most."""
 INVITE_TTL_S: Final = 30 * 24 * 3600
 SNAPSHOT_OPS: Final = 30
 """What a snapshot costs of a purse of its own, in ops: it may be megabytes, made in one go."""
@@ -86,6 +89,7 @@ class Api:
             self._route("/v1/sessions/{id}/snapshot", {"GET": self._snapshot}),
             self._route("/v1/sessions/{id}/ops", {"POST": self._ops}),
             self._route("/v1/status", {"GET": self._status}),
+            self._route("/v1/history", {"GET": self._endings}),
             self._route("/v1/actors/{stream}/history", {"GET": self._history}),
             self._route("/v1/actors/{stream}/readmit", {"POST": self._readmit}),
             self._route("/v1/nodes/{node}/drain", {"POST": self._drain}),
@@ -189,6 +193,10 @@ class Api:
         stream = self._entity(request)
         return _json({"id": stream, "history": cast(Json, await self.tables.history(stream))})
 
+    async def _endings(self, request: Asked) -> Response:
+        self._check_admin(request)
+        return _json(await self.tables.endings(_limit(request)))
+
     async def _readmit(self, request: Asked) -> Response:
         stream = self._entity(request)
         await self.tables.readmit(stream)
@@ -265,6 +273,14 @@ async def _http_exception(_request: Request, exc: Exception) -> Response:
     answer = failure_response(failure, refused.status_code)
     answer.headers.update(refused.headers or {})
     return answer
+
+
+def _limit(request: Request) -> int:
+    """Return how many rows a request asks for. Raises UndyingError BAD_ARGS."""
+    text = request.query_params.get("limit", str(ENDINGS))
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= ENDINGS_MAX):
+        raise error(Code.BAD_ARGS, f"not a number from 1 to {ENDINGS_MAX}", path="limit")
+    return int(text)
 
 
 def _bearer(request: Request) -> str:

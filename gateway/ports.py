@@ -115,6 +115,10 @@ class Tables(Protocol):
         """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND when it is not alive now."""
         ...
 
+    async def endings(self, limit: int) -> JsonObject:
+        """Return `{history, lost}`: what ended in the whole tree, the latest first. Raises UndyingError UNAVAILABLE."""
+        ...
+
     async def drain(self, node: str) -> JsonObject:
         """Begin to empty a node's processes; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
         ...

@@ -42,6 +42,10 @@ class Overview(Protocol):
         """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
         ...
 
+    async def endings(self, limit: int) -> JsonObject:
+        """Return `{history, lost}`: what ended in the whole tree, the latest first. Raises UndyingError UNAVAILABLE."""
+        ...
+
     async def drain(self, node: str) -> JsonObject:
         """Begin to empty a node's processes; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
         ...
@@ -162,6 +166,10 @@ class HubTables:
     async def history(self, stream: str) -> list[JsonObject]:
         """Return how an entity ended so far. Raises UndyingError."""
         return await self._overview.history(stream)
+
+    async def endings(self, limit: int) -> JsonObject:
+        """Return what ended in the whole tree. Raises UndyingError."""
+        return await self._overview.endings(limit)
 
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError."""

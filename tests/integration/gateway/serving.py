@@ -105,6 +105,10 @@ class FakeTables:
         await self._turn()
         return [{"where": "process:a", "reason": "killed", "detail": stream, "ago_ms": 5}]
 
+    async def endings(self, limit: int) -> JsonObject:
+        await self._turn()
+        return {"history": [{"id": "session:s1", "decided": "restart"}] * limit, "lost": 0}
+
     async def drain(self, node: str) -> JsonObject:
         await self._turn()
         return {"node": node, "hosts": 1, "gateways": 1}

@@ -64,6 +64,7 @@ async def test_a_host_header_that_is_no_host_is_not_echoed() -> None:
         ("POST", "/v1/sessions"),
         ("GET", "/v1/sessions"),
         ("GET", "/v1/status"),
+        ("GET", "/v1/history"),
         ("GET", "/v1/actors/session:s1/history"),
         ("POST", "/v1/actors/session:s1/readmit"),
         ("POST", "/v1/nodes/n1/drain"),
@@ -479,6 +480,20 @@ async def test_the_admin_reads_how_an_entity_ended_and_has_it_tried_again() -> N
         assert (done.status, done.json, served.tables.readmitted) == (200, {"id": "character:c1"}, ["character:c1"])
         bad = await served.http("GET", "/v1/actors/nobody/history", token=ADMIN)
         assert (bad.status, bad.code) == (400, "BAD_ARGS")
+
+
+async def test_the_admin_reads_what_ended_in_the_whole_tree_a_hundred_rows_unless_another_number_is_asked_for() -> None:
+    async with serving() as served:
+        assert len((await served.http("GET", "/v1/history", token=ADMIN)).json["history"]) == 100
+        told = (await served.http("GET", "/v1/history?limit=2", token=ADMIN)).json
+        assert told == {"history": [{"id": "session:s1", "decided": "restart"}] * 2, "lost": 0}
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "-1", "x", "", "1.5", "%C2%B2", "00000999999"])
+async def test_a_number_of_endings_that_makes_no_sense_is_refused(limit: str) -> None:
+    async with serving() as served:
+        refused = await served.http("GET", f"/v1/history?limit={limit}", token=ADMIN)
+        assert (refused.status, refused.code, refused.json["context"]["path"]) == (400, "BAD_ARGS", "limit")
 
 
 async def test_the_admin_has_a_node_drained() -> None:

@@ -48,6 +48,9 @@ class KnownOverview:
     async def history(self, stream: str) -> list[JsonObject]:
         raise error(Code.NOT_FOUND, "not here", stream=stream)
 
+    async def endings(self, limit: int) -> JsonObject:
+        raise error(Code.UNAVAILABLE, "no tracker")
+
     async def readmit(self, stream: str) -> None:
         raise error(Code.NOT_FOUND, "not here", stream=stream)
 

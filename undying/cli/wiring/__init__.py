@@ -28,6 +28,7 @@ WIRING: Final[Wiring] = {
     "sessions": _from("supervisors", "build_sessions"),
     "characters": _from("supervisors", "build_characters"),
     "providers": _from("supervisors", "build_providers"),
+    "tracker": _from("tracker", "build_tracker"),
     "host": _from("host", "build_host"),
     "gateway": _from("gateway", "build_gateway"),
 }
