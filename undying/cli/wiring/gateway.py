@@ -24,6 +24,7 @@ from gateway.tables import HubTables
 from persistence.store import Store, StoreUnavailable
 from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
+from supervision.reporting import TRACKER
 from supervision.root import NAME as ROOT
 from undying.cli.datadir import socket_of
 from undying.cli.wiring.environment import now_ms, open_store, read_settings
@@ -33,6 +34,8 @@ from undying.protocol.ids import Kind, split_stream
 
 SECRET: Final = "tokens"
 RATE_BURST_FACTOR: Final = 2
+TRACKER_S: Final = 3.0
+"""Seconds that the tracker has to answer; nothing but the list of endings needs it."""
 
 
 async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
@@ -159,6 +162,7 @@ class Supervisors:
 
     def __init__(self, inside: Inside, rng: random.Random) -> None:
         self._root = Reach(inside.runtime, ROOT, rng)
+        self._tracker = Reach(inside.runtime, TRACKER, rng, deadline_s=TRACKER_S)
         self._owners = {kind: Reach(inside.runtime, name, rng) for kind, name in SUPERVISORS.items()}
 
     async def status(self) -> list[JsonObject]:
@@ -168,6 +172,10 @@ class Supervisors:
     async def history(self, stream: str) -> list[JsonObject]:
         """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
         return cast("list[JsonObject]", await self._owner(stream).call("history", stream))
+
+    async def endings(self, limit: int) -> JsonObject:
+        """Return what ended in the whole tree, the latest first. Raises UndyingError UNAVAILABLE."""
+        return cast(JsonObject, await self._tracker.call("endings", limit))
 
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
