@@ -12,6 +12,7 @@ import typer
 
 from actors.runtime import RuntimeFault
 from undying.cli import manage
+from undying.cli.chaos.command import chaos
 from undying.cli.demo.command import demo
 from undying.cli.drain import drain
 from undying.cli.quarantine import quarantine
@@ -33,6 +34,7 @@ app.command()(manage.status)
 app.command()(drain)
 app.add_typer(quarantine, name="quarantine")
 app.command()(demo)
+app.command()(chaos)
 
 
 def main() -> None:

@@ -1,0 +1,125 @@
+"""What `undying chaos` says at the end: tables for a terminal and for a document. Pure, but for `put_into`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from undying.cli.chaos.matrix import ABSENT, FAULTS, LOADS, Result
+from undying.loadtest.figures import percentile
+
+COLUMNS: Final = (
+    ("faults", "faults that fell"),
+    ("acked", "ops acknowledged"),
+    ("lost", "acknowledged ops, or answers, that somebody was not given"),
+    ("repeated", "ops that were done twice, or events that were heard twice"),
+    ("order", "ops or events out of their order"),
+    ("next ack p50", "ms from the fault to the answer to the next op asked after it, the middle one"),
+    ("p99", "the same, 99 of 100"),
+    ("max", "the same, the worst"),
+    ("whole p50", "seconds from the fault until everything was live again and spares were warm"),
+    ("sockets", "connections of clients that broke"),
+    ("refused", "calls of the SDK that failed"),
+    ("ops/s", "acknowledged while the lanes played, faults included"),
+)
+BEGIN: Final = "<!-- undying chaos: begin -->"
+END: Final = "<!-- undying chaos: end -->"
+NONE: Final = "–"
+
+PREFACE: Final = f"""# What a failure costs
+
+Measured by `undying chaos`.
+
+{BEGIN}
+{END}
+"""
+
+
+def drawn(results: Sequence[Result]) -> RenderableType:
+    """Draw the table for a terminal, and what went wrong below it."""
+    grid = Grid(box=None, pad_edge=False, header_style="dim")
+    grid.add_column("cell", no_wrap=True)
+    for name, _ in COLUMNS:
+        grid.add_column(name, justify="right")
+    for result in results:
+        style = "" if result.clean else "bold red"
+        grid.add_row(Text(result.cell.id, style=style), *(Text(cell, style=style) for cell in _cells(result)))
+    said = [Text(line, style="red") for result in results for line in _troubles(result)]
+    clean = all(result.clean for result in results)
+    end = Text("Nothing was lost.", style="bold green") if clean else Text("The promise was broken.", style="bold red")
+    return Group(grid, Text(""), *said, end)
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """Write the tables for a document: how long each fault was felt under each load, then everything about each cell."""
+    parts = [_overview(results, load) for load in LOADS if any(result.cell.load == load for result in results)]
+    lines = ["### All cells", "", *(f"- *{name}*: {meaning}" for name, meaning in COLUMNS), ""]
+    lines += _rows(("cell", *(name for name, _ in COLUMNS)), [(result.cell.id, *_cells(result)) for result in results])
+    troubles = [f"- {line}" for result in results for line in _troubles(result)]
+    absent = [f"- {target}, {fault}: {why}." for (target, fault), why in ABSENT.items()]
+    return "\n".join([*parts, *lines, "", *troubles, *([""] if troubles else []), "Cells that do not exist:", "", *absent])
+
+
+def put_into(path: Path, text: str) -> None:
+    """Put a text between the marks of a document, in place of what is there; a file without them is written anew.
+
+    Raises OSError.
+    """
+    before = path.read_text(encoding="utf-8") if path.exists() else PREFACE
+    if BEGIN not in before or END not in before:
+        before = PREFACE
+    head, _, rest = before.partition(BEGIN)
+    path.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def _overview(results: Sequence[Result], load: str) -> str:
+    """Write a row per target and a column per fault: how long was felt what fell under a load."""
+    found = {(result.cell.target, result.cell.fault): result for result in results if result.cell.load == load}
+    targets = list(dict.fromkeys(target for target, _ in found))
+    faults = [fault for fault in FAULTS if any(fault == other for _, other in found)]
+    rows = [(target, *(_overview_cell(found.get((target, fault)), target, fault) for fault in faults)) for target in targets]
+    title = f"### {load.capitalize()}: ms to the next ack, median / worst"
+    return "\n".join([title, "", *_rows(("", *faults), rows), ""])
+
+
+def _overview_cell(result: Result | None, target: str, fault: str) -> str:
+    if result is None:
+        return "does not exist" if (target, fault) in ABSENT else ""
+    p50 = percentile(result.acks_ms, 0.5)
+    felt = "no ack" if p50 is None else f"{_ms(p50)} / {_ms(max(result.acks_ms))}"
+    return felt if result.clean else f"**{felt}**"
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---", *["---:"] * (len(head) - 1)], *rows)]
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    acks, whole = result.acks_ms, percentile(result.whole_ms, 0.5)
+    return (
+        f"{result.faults:,}",
+        f"{result.total('acked'):,}",
+        *(f"{result.total(name):,}" for name in ("lost", "repeated", "out_of_order")),
+        _ms(percentile(acks, 0.5)),
+        _ms(percentile(acks, 0.99)),
+        _ms(max(acks, default=None)),
+        NONE if whole is None else f"{whole / 1000:,.1f}",
+        f"{result.total('sockets_closed'):,}",
+        f"{result.total('refused'):,}",
+        NONE if result.ops_per_s is None else f"{result.ops_per_s:,.0f}",
+    )
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _troubles(result: Result) -> list[str]:
+    return [*([result.broken] if result.broken else []), *(f"{result.cell.id}: {example}" for example in result.examples)]
