@@ -3,11 +3,19 @@
 The claim comes last, so that an entity that can't be rebuilt leaves no claim behind at each try. That is sound because a
 claim is written only when the journal still ends where the rebuilding did; what landed in between is taken in, and the
 claim tried again. From the claim on nothing can be added to the journal behind our back.
+
+A *rollback* is such a claim that names an older position than the journal's end (`persistence.lineage`): the state is rebuilt
+up to there, and what came after stays in the journal and counts no more. It is written only while the journal still ends where
+the look at it did; so of two rollbacks at once one is refused, and one that meets another life's write is too. Either the claim
+is written and the entity is set back, or nothing has happened. What is left behind is taken in by nobody, for it may be what
+ends every process that does. The answers to the ops in it are lost: a client that asks one of these again has it done anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import structlog
@@ -18,8 +26,9 @@ from actors.rules import Rules
 from persistence.checkpoint import Checkpoint
 from persistence.journal import claim_entry
 from persistence.migrations import Upcasters
-from persistence.rehydrate import load, read_tail
+from persistence.rehydrate import OffLine, load, read_tail
 from persistence.store import Append, Damaged, Entry, Fenced, Store, StoreUnavailable, TailLost
+from persistence.survey import read_claims
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
 from undying.protocol.position import NOWHERE, Position
@@ -48,22 +57,64 @@ async def activate(
     Raises UndyingError: NOT_FOUND when the stream has no journal and `create` is False; DATABASE_UNAVAILABLE; DATA_DAMAGED
     when no way back to the whole state exists; UNAVAILABLE when others keep claiming it.
     """
-    kind, entity_id = split_stream(stream)
-    try:
+    rebuild = partial(_rebuild, stream, store, rules[split_stream(stream)[0]], upcasters)
+    with _failures_of(stream):
         last = await store.last(stream)
         if last is None and not create:
             raise error(Code.NOT_FOUND, f"there is no {stream}", stream=stream)
-        life = await _rebuild(stream, entity_id, store, rules[kind], upcasters, last or NOWHERE)
-        await _claim(life, store, now_ms, above)
+        life = await rebuild(last or NOWHERE)
+        for _ in range(CLAIMS_MAX):
+            outcome = await _claim(life, store, claim_entry(life.position, BY, now_ms, above), life.position)
+            if outcome is None:
+                return life
+            # What a dead host had sent, or the claim of another one, landed meanwhile.
+            last = await store.last(stream) or NOWHERE
+            try:
+                _replay(life, await read_tail(store, stream, life.position, last))
+            except OffLine:
+                life = await rebuild(last)
+    raise error(Code.UNAVAILABLE, f"{stream} is claimed by others again and again", stream=stream)
+
+
+async def roll_back(
+    stream: str, store: Store, rules: Mapping[Kind, Rules[Any]], upcasters: Upcasters, now_ms: int, to: Position
+) -> tuple[Life, int]:
+    """Rebuild the stream's entity as it was at `to`, a checkpoint or an entry's end, and claim the stream from there.
+
+    Returns it with the number of events that do not count any more. Raises UndyingError: NOT_FOUND when the stream has no
+    journal; BAD_ARGS when nothing comes after `to`, or the entity did not exist there; DATA_DAMAGED when no way leads there;
+    WRONG_STATE when somebody else wrote meanwhile; DATABASE_UNAVAILABLE, after which it may have been done.
+    """
+    with _failures_of(stream):
+        end = await store.last(stream)
+        if end is None:
+            raise error(Code.NOT_FOUND, f"there is no {stream}", stream=stream)
+        if to >= end:
+            raise error(Code.BAD_ARGS, f"nothing comes after {to.epoch}-{to.seq} in {stream}", path="to", end=[*end])
+        life = await _rebuild(stream, store, rules[split_stream(stream)[0]], upcasters, to)
+        if not life.rules.exists(life.state):
+            raise error(Code.BAD_ARGS, f"there was no {stream} yet at {to.epoch}-{to.seq}", path="to")
+        dropped = (await read_claims(store, stream)).dropped(to, end)
+        if await _claim(life, store, claim_entry(to, BY, now_ms, over=end), end) is not None:
+            raise error(Code.WRONG_STATE, f"{stream} was written to meanwhile, by another life of it", stream=stream)
+    log.warning("rolled back", stream=stream, to=[*to], end=[*end], dropped=dropped)
+    return life, dropped
+
+
+@contextmanager
+def _failures_of(stream: str) -> Iterator[None]:
+    """Say in the words of the taxonomy what a store raises."""
+    try:
+        yield
     except (StoreUnavailable, TailLost) as failure:
         raise error(Code.DATABASE_UNAVAILABLE, "the store does not answer", stream=stream) from failure
     except Damaged as failure:
         raise error(Code.DATA_DAMAGED, f"{stream} can't be rebuilt: {failure}", stream=stream) from failure
-    return life
 
 
-async def _rebuild(stream: str, entity_id: str, store: Store, rules: Rules[Any], upcasters: Upcasters, until: Position) -> Life:
-    lives: dict[Position, Life] = {NOWHERE: Incarnation(stream, rules, rules.initial(entity_id), Answers(), NOWHERE)}
+async def _rebuild(stream: str, store: Store, rules: Rules[Any], upcasters: Upcasters, until: Position) -> Life:
+    initial = rules.initial(split_stream(stream)[1])
+    lives: dict[Position, Life] = {NOWHERE: Incarnation(stream, rules, initial, Answers(), NOWHERE)}
 
     def usable(checkpoint: Checkpoint) -> None:
         data = upcasters.upcast(rules.kind, checkpoint.schema, rules.schema, checkpoint.state)
@@ -74,7 +125,8 @@ async def _rebuild(stream: str, entity_id: str, store: Store, rules: Rules[Any],
         except Exception as problem:
             # The edge of an entity, as in `_replay`.
             raise Damaged(f"the checkpoint at {checkpoint.position} holds no state: {problem!r}") from problem
-        lives[checkpoint.position] = Incarnation(stream, rules, state, answers, checkpoint.position)
+        life = lives[checkpoint.position] = Incarnation(stream, rules, state, answers, checkpoint.position)
+        life.gaps = checkpoint.gaps
 
     loaded = await load(store, stream, until, usable)
     for skipped in loaded.skipped:
@@ -94,16 +146,11 @@ def _replay(life: Life, entries: list[Entry]) -> None:
             raise Damaged(f"the entry at {entry.position} can't be taken in: {problem!r}") from problem
 
 
-async def _claim(life: Life, store: Store, now_ms: int, above: int) -> None:
-    for _ in range(CLAIMS_MAX):
-        claim = claim_entry(life.position, BY, now_ms, above)
-        (outcome,) = await store.append([Append(life.stream, claim, life.position)])
-        if outcome is None:
-            life.replay(claim)
-            return
-        if not isinstance(outcome, Fenced):
-            raise outcome
-        # What a dead host had sent, or the claim of another one, landed meanwhile.
-        last = await store.last(life.stream) or NOWHERE
-        _replay(life, await read_tail(store, life.stream, life.position, last))
-    raise error(Code.UNAVAILABLE, f"{life.stream} is claimed by others again and again", stream=life.stream)
+async def _claim(life: Life, store: Store, claim: Entry, end: Position) -> Fenced | None:
+    """Write a claim behind the end of the journal; Fenced when that is not its end any more. Raises other outcomes."""
+    (outcome,) = await store.append([Append(life.stream, claim, end)])
+    if outcome is None:
+        life.replay(claim)
+    elif not isinstance(outcome, Fenced):
+        raise outcome
+    return outcome

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
-from actors.activation import activate
+from actors.activation import activate, roll_back
 from actors.answers import Answer
 from actors.courier import Courier, Peers
 from actors.direct import DirectServer
@@ -51,6 +51,7 @@ from undying.protocol.link import (
     UnsubscribeItem,
     unpack_items,
 )
+from undying.protocol.position import Position
 from undying.resilience.tasks import vital
 
 log = structlog.get_logger()
@@ -160,6 +161,22 @@ class Host:
         Raises UndyingError as `actors.activation.activate` does, and DRAINING.
         """
         return list((await self._lives.activate(stream, create)).position)
+
+    async def roll_back(self, stream: str, to: Sequence[int]) -> list[int]:
+        """Make the entity live here as it was at position `to`; returns epoch, seq and how many events count no more.
+
+        Raises UndyingError as `actors.activation.roll_back` does, DRAINING, and WRONG_STATE when it is live here.
+        """
+        dropped = 0
+
+        async def rebuilt() -> Life:
+            nonlocal dropped
+            now_ms = self._now_ms()
+            life, dropped = await roll_back(stream, self._store, self._rules, self._upcasters, now_ms, Position(*to))
+            return life
+
+        life = await self._lives.roll_back(stream, rebuilt)
+        return [*life.position, dropped]
 
     async def submit(self, gateway: str, call: int, payload: bytes) -> tuple[int, bytes]:
         """Take a gateway's items; answer with all that is there for it after the cycle that took them.

@@ -10,7 +10,8 @@ Invariants:
 - A reply leaves only with `settle`; so nothing that is not in the journal is ever answered, and no refusal that was
   decided on a state which then never came to be.
 - The position moves only in `settle`, by exactly the events of one entry.
-- `tail` holds the last entries up to `position`, without a hole; `tail_from` is the position just before them.
+- `tail` holds the last entries of its line up to `position`, without a hole; `tail_from` is the position just before them.
+- `gaps` are the last rollbacks on its line (`persistence.lineage`), so that the right checkpoints are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import msgpack
 
 from actors.answers import Answer, Answers, Record, pack_records, unpack_records
 from actors.rules import Accepted, Context, Op, Refused, Rules
-from persistence.journal import claimed_after
+from persistence.journal import claimed_after, gap_of
+from persistence.lineage import Gap
 from persistence.store import Entry
 from undying.protocol.data import JsonObject
 from undying.protocol.effects import Effect, pack_effects
@@ -52,6 +54,8 @@ RECORDS_MAX: Final = 1_024
 TAIL_ENTRIES_MAX: Final = 1_000
 TAIL_BYTES_MAX: Final = 1 << 20
 PROJECTIONS_BYTES_MAX: Final = 1 << 20
+GAPS_MAX: Final = 16
+"""Rollbacks that are remembered. Older ones than the kept checkpoints do not matter, and these are saved every few minutes."""
 WAITERS_MAX: Final = 16
 """Sources (gateways, in effect) whose question after one answer to come is kept."""
 
@@ -76,6 +80,7 @@ class Incarnation(Generic[S, T]):
         self.state = state
         self.answers = answers
         self.position = position
+        self.gaps: tuple[Gap, ...] = ()
         self.tail: deque[Entry] = deque()
         self.tail_from = position
         self._tail_bytes = 0
@@ -186,10 +191,12 @@ class Incarnation(Generic[S, T]):
         return replies
 
     def replay(self, entry: Entry) -> None:
-        """Take in the journal's next entry, before the first op. What evolving or unpacking raises goes through."""
+        """Take in the next entry of the line, before the first op. What evolving or unpacking raises goes through."""
         if entry.first > 0:
             for raw in msgpack.unpackb(entry.body):
                 self.rules.evolve(self.state, Event.from_entry(raw))
+        elif (gap := gap_of(entry)) is not None:
+            self.gaps = (*self.gaps, gap)[-GAPS_MAX:]
         self.answers.restore(unpack_records(entry.answers))
         self.position, self._next = entry.position, entry.position.seq + 1
         self.remember_entry(entry)

@@ -1,6 +1,7 @@
 """Which entities live in a host, and how each comes and goes.
 
     absent ──activate▶ activating ──▶ live ──lost▶ absent          thrown away: lost, and activated again here
+       └────roll_back────▶┘
 
 What loses an entity:
 
@@ -84,9 +85,21 @@ class Lives:
             return life
         task = self._activating.get(stream)
         if task is None:
-            task = self._activating[stream] = asyncio.create_task(self._activate(stream, create))
-            task.add_done_callback(lambda _: self._activating.pop(stream, None))
+            task = self._begin(stream, self._rebuild(stream, create, self._reviving.get(stream, 0)))
         return await asyncio.shield(task)
+
+    async def roll_back(self, stream: str, rebuilt: Callable[[], Awaitable[Life]]) -> Life:
+        """Make the entity live here as `rebuilt` rolls it back. Raises UndyingError WRONG_STATE when it lives already."""
+        if self.draining:
+            raise error(Code.DRAINING, "this host is going down")
+        if stream in self.live or stream in self._activating:
+            raise error(Code.WRONG_STATE, f"{stream} is alive: only what is not can be rolled back", stream=stream)
+        return await asyncio.shield(self._begin(stream, rebuilt()))
+
+    def _begin(self, stream: str, rebuilding: Awaitable[Life]) -> asyncio.Task[Life]:
+        task = self._activating[stream] = asyncio.create_task(self._activate(stream, rebuilding))
+        task.add_done_callback(lambda _: self._activating.pop(stream, None))
+        return task
 
     def lose(self, life: Life, reason: Loss) -> None:
         """Let an entity go, if it is still this one that lives here. Not while a commit of it is under way."""
@@ -152,8 +165,8 @@ class Lives:
                 log.warning("fenced", stream=life.stream, epoch=life.position.epoch)
                 self.lose(life, "moved")
 
-    async def _activate(self, stream: str, create: bool) -> Life:
-        life = await self._rebuild(stream, create, self._reviving.get(stream, 0))
+    async def _activate(self, stream: str, rebuilding: Awaitable[Life]) -> Life:
+        life = await rebuilding
         self.live[stream] = life
         self._dependents.born(life)
         log.info("live", stream=stream, epoch=life.position.epoch)

@@ -4,11 +4,15 @@ A follower asks from a position. When everything since then is in the incarnatio
 `live` when there is nothing). Else the journal is read in the background; what it gave is joined to the tail as it is
 *then*, so the answer still stands at its right place among the batches. When the two don't meet, or it would be more than
 `REPLAY_EVENTS_MAX` events or `REPLAY_BYTES_MAX` bytes, the follower gets a snapshot: never a part, never a guess.
+
+After a rollback only what is on the line is replayed (`persistence.lineage`). Who is at a position that was rolled back over
+gets a snapshot: the claim that follows names another position than theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -16,7 +20,7 @@ import structlog
 
 from actors.incarnation import Incarnation, follows
 from actors.mailbox import Mailbox
-from persistence.journal import check_next
+from persistence.journal import along_line, check_next
 from persistence.store import Entry, Store, StoreError
 from undying.protocol.events import Viewer
 from undying.protocol.ids import Role
@@ -168,25 +172,28 @@ class Reader:
         mailbox.wake_poll()
 
     async def _journal(self, stream: str, after: Position, until: Position) -> list[Entry] | None:
-        """Read what came after a position; None when that is not there or too much. Raises StoreError, Damaged for a hole."""
+        """Read what came after a position on the line of `until`; None when that is not there or too much.
+
+        Raises StoreError, Damaged for a hole.
+        """
         found: list[Entry] = []
         events = size = 0
         while not found or found[-1].position < until:
             page = await self._store.read(stream, found[-1].position if found else after, PAGE)
-            if not page:
+            up_to = [entry for entry in page if entry.position <= until]
+            if not up_to:
                 return None
-            for entry in page:
-                if entry.position > until:
-                    return found
-                if found:
-                    check_next(found[-1].position, entry, last_is_entry=True)
-                elif not follows(entry, after):
-                    return None
+            for entry in up_to:
                 found.append(entry)
                 events += entry.position.seq - entry.first + 1
                 size += entry.size
                 if events > REPLAY_EVENTS_MAX or size > REPLAY_BYTES_MAX:
                     return None
+        found = along_line(found, until)
+        if not follows(found[0], after):
+            return None
+        for before, entry in itertools.pairwise(found):
+            check_next(before.position, entry)
         return found
 
 

@@ -2,7 +2,8 @@
 
 The state is dumped between two cycles of the host, when it is settled, so at a position that is in the journal; writing
 goes on beside the cycles. The journal is trimmed only behind the oldest of `KEEP` checkpoints, so that a damaged one
-always has an older one with the whole journal behind it.
+always has an older one with the whole journal behind it. Those that were rolled back over do not count for that, and are the
+first to be dropped (`persistence.lineage.keep_of`).
 """
 
 from __future__ import annotations
@@ -156,6 +157,7 @@ class Saver:
                 at_ms=self._now_ms(),
                 state=life.rules.dump(life.state),
                 answers=pack_records(life.answers.records()),
+                gaps=life.gaps,
             )
         )
         return _Dump(sealed, events, since_s)

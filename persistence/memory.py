@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from persistence.lineage import keep_of
 from persistence.store import Append, Entry, Outcome, SavedCheckpoint, distinct_streams
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
@@ -76,10 +77,13 @@ class MemoryStore:
         """See `Store.put_checkpoint`."""
         kept = self._database.checkpoints.setdefault(stream, {})
         kept[checkpoint.position] = checkpoint.blob
-        newest_first = sorted(kept, reverse=True)
-        for position in newest_first[keep:]:
+        last = await self.last(stream)
+        if last is not None and last.epoch > checkpoint.position.epoch:
+            return None
+        staying, trim_behind = keep_of(kept, keep, checkpoint.gaps)
+        for position in kept.keys() - staying:
             del kept[position]
-        return newest_first[keep - 1] if len(newest_first) >= keep else None
+        return trim_behind
 
     async def checkpoints(self, stream: str) -> list[SavedCheckpoint]:
         """See `Store.checkpoints`."""

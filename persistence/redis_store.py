@@ -16,6 +16,7 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any, cast
 
+import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -24,10 +25,13 @@ from redis.exceptions import ClusterDownError, MovedError, ReadOnlyError, RedisE
 from persistence import redis_format as fmt
 from persistence.appending import Appender, barrier_problem
 from persistence.durability import Durability
+from persistence.lineage import keep_of
 from persistence.resp import ProtocolError, Replies, Reply, pack
-from persistence.store import Append, Entry, Outcome, SavedCheckpoint, StoreUnavailable
+from persistence.store import Append, Damaged, Entry, Outcome, SavedCheckpoint, StoreUnavailable, unreadable
 from undying.protocol.ids import Kind
 from undying.protocol.position import NOWHERE, Position
+
+log = structlog.get_logger()
 
 VERSION_MIN = (6, 2)
 CONNECTIONS_MAX = 8
@@ -183,7 +187,7 @@ class RedisStore:
 
     async def _rows(self, stream: str, question: Any) -> list[Entry]:
         rows = cast(list[tuple[bytes, dict[bytes, bytes]]], await self._ask(question))
-        return [fmt.read_entry(stream, raw, fields) for raw, fields in rows]
+        return [_read_entry(stream, raw, fields) for raw, fields in rows]
 
     async def trim(self, stream: str, before: Position) -> int:
         """See `Store.trim`."""
@@ -201,11 +205,16 @@ class RedisStore:
         key = fmt.checkpoints_key(stream)
         await self._ask(self._client.hset(key, fmt.pack_position(checkpoint.position), checkpoint.blob))
         fields = cast(list[bytes], await self._ask(self._client.hkeys(key)))
-        # A name that is no position sorts lowest and goes first.
-        newest_first = sorted(((fmt.read_position(raw) or NOWHERE, raw) for raw in fields), reverse=True)
-        if len(newest_first) > keep:
-            await self._ask(self._client.hdel(key, *[raw for _, raw in newest_first[keep:]]))
-        return newest_first[keep - 1][0] if len(newest_first) >= keep else None
+        last = await self.last(stream)
+        if last is not None and last.epoch > checkpoint.position.epoch:
+            return None
+        # A name that is no position is NOWHERE: it is the oldest, and there may be several of them.
+        named = {raw: fmt.read_position(raw) or NOWHERE for raw in fields}
+        staying, trim_behind = keep_of(set(named.values()), keep, checkpoint.gaps)
+        dropped = [raw for raw, position in named.items() if position not in staying]
+        if dropped:
+            await self._ask(self._client.hdel(key, *dropped))
+        return trim_behind
 
     async def checkpoints(self, stream: str) -> list[SavedCheckpoint]:
         """See `Store.checkpoints`. One under a name that is no position is returned as NOWHERE, which no seal agrees with."""
@@ -273,6 +282,17 @@ class RedisStore:
     async def _disconnect_idle(self) -> None:
         with contextlib.suppress(RedisError, OSError, TimeoutError):  # a connection that can't be ended well is gone too
             await self._client.connection_pool.disconnect(inuse_connections=False)
+
+
+def _read_entry(stream: str, raw: bytes, fields: dict[bytes, bytes]) -> Entry:
+    try:
+        return fmt.read_entry(stream, raw, fields)
+    except Damaged as problem:
+        position = fmt.read_position(raw)
+        if position is None:
+            raise
+        log.warning("an entry can't be read", stream=stream, why=str(problem))
+        return unreadable(position)
 
 
 def _text(position: Position) -> str:

@@ -16,9 +16,10 @@ Failures:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeAlias
 
+from persistence.lineage import Gap
 from undying.protocol.ids import Kind
 from undying.protocol.position import Position
 
@@ -88,6 +89,14 @@ class Entry:
         return len(self.body) + len(self.answers) + len(self.effects) + 64
 
 
+UNREADABLE: Final = -1
+
+
+def unreadable(position: Position) -> Entry:
+    """Stand for an entry of which only the position can be read: it joins nothing."""
+    return Entry(position, UNREADABLE, public=False, body=b"")
+
+
 @dataclass(frozen=True, slots=True)
 class Append:
     """An entry on its way to a stream's journal, and the position that it `follows` (NOWHERE: it is the stream's first).
@@ -124,10 +133,14 @@ def distinct_streams(appends: Sequence[Append]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SavedCheckpoint:
-    """A checkpoint as stored: sealed bytes (`persistence.checkpoint`) at a position."""
+    """A checkpoint as stored: sealed bytes (`persistence.checkpoint`) at a position.
+
+    `gaps` is what rollbacks before it left behind, for whoever puts it; what is read back has it inside the seal only.
+    """
 
     position: Position
     blob: bytes
+    gaps: tuple[Gap, ...] = field(default=(), compare=False)
 
 
 class Store(Protocol):
@@ -146,11 +159,15 @@ class Store(Protocol):
         ...
 
     async def read(self, stream: str, after: Position, limit: int) -> list[Entry]:
-        """Read up to `limit` entries whose last position is above `after`, in order. Raises Damaged."""
+        """Read up to `limit` entries whose last position is above `after`, in order.
+
+        One that can't be read comes as `unreadable`, for it may be off the line (`persistence.lineage`), where it does not
+        matter.
+        """
         ...
 
     async def first(self, stream: str) -> Entry | None:
-        """Read the oldest entry that is kept. Raises Damaged."""
+        """Read the oldest entry that is kept, see `read`."""
         ...
 
     async def trim(self, stream: str, before: Position) -> int:
@@ -158,9 +175,10 @@ class Store(Protocol):
         ...
 
     async def put_checkpoint(self, stream: str, checkpoint: SavedCheckpoint, keep: int) -> Position | None:
-        """Keep a checkpoint and drop all but the `keep` with the highest positions.
+        """Keep a checkpoint and drop all but `keep` of them (`persistence.lineage.keep_of`).
 
-        Returns the oldest kept position once `keep` are kept, None before: the journal may be trimmed behind it.
+        Returns the position behind which the journal may be trimmed, None for none. One that comes late, when a newer epoch
+        has been claimed, drops nothing: it does not know what its successor stands on.
         """
         ...
 

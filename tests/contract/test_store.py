@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
+from persistence.lineage import Gap
 from persistence.memory import MemoryDatabase, MemoryStore
 from persistence.redis_store import RedisStore
 from persistence.store import Append, Entry, Fenced, SavedCheckpoint, Store, TailLost
@@ -281,6 +283,25 @@ async def test_a_late_checkpoint_does_not_hide_a_newer_one(store: Store) -> None
     await store.put_checkpoint(TABLE, saved(2, 5), keep=1)
     assert await store.put_checkpoint(TABLE, saved(1, 8), keep=1) == Position(2, 5)
     assert await store.checkpoints(TABLE) == [saved(2, 5)]
+
+
+async def test_checkpoints_that_were_rolled_back_over_are_dropped_first_and_do_not_count_for_trimming(store: Store) -> None:
+    for epoch, seq in [(1, 2), (2, 2), (3, 9)]:
+        await store.put_checkpoint(TABLE, saved(epoch, seq), keep=3)
+    gap = Gap(Position(1, 2), Position(3, 9))
+    assert await store.put_checkpoint(TABLE, replace(saved(4, 5), gaps=(gap,)), keep=3) is None
+    assert await store.checkpoints(TABLE) == [saved(4, 5), saved(3, 9), saved(1, 2)]
+    assert await store.put_checkpoint(TABLE, replace(saved(4, 9), gaps=(gap,)), keep=3) == Position(1, 2)
+    assert await store.checkpoints(TABLE) == [saved(4, 9), saved(4, 5), saved(1, 2)]
+
+
+async def test_a_checkpoint_of_an_epoch_that_is_over_drops_nothing(store: Store) -> None:
+    await write(store, (1, 0), (1, 3), (2, 0))
+    assert await store.put_checkpoint(TABLE, saved(1, 1), keep=1) is None
+    assert await store.put_checkpoint(TABLE, saved(1, 3), keep=1) is None
+    assert await store.checkpoints(TABLE) == [saved(1, 3), saved(1, 1)]
+    assert await store.put_checkpoint(TABLE, saved(2, 0), keep=1) == Position(2, 0)
+    assert await store.checkpoints(TABLE) == [saved(2, 0)]
 
 
 async def test_checkpoints_of_different_streams_are_apart(store: Store) -> None:

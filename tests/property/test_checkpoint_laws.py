@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persistence.checkpoint import Checkpoint, seal, unseal
+from persistence.lineage import Gap
 from persistence.store import Damaged, SavedCheckpoint
 from undying.protocol.data import Json
 from undying.protocol.position import Position
@@ -19,14 +20,16 @@ values: st.SearchStrategy[Json] = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=12,
 )
+positions = st.builds(Position, st.integers(0, 2**48 - 1), st.integers(0, 2**48 - 1))
 checkpoints = st.builds(
     Checkpoint,
     stream=st.sampled_from(["session:a", "character:b-2", "provider:c_3"]),
-    position=st.builds(Position, st.integers(0, 2**48), st.integers(0, 2**48)),
+    position=positions,
     schema=st.integers(1, 2**31),
     at_ms=st.integers(0, 2**53),
     state=st.dictionaries(st.text(max_size=8), values, max_size=5),
     answers=st.binary(max_size=50),
+    gaps=st.lists(st.builds(Gap, after=positions, over=positions), max_size=3).map(tuple),
 )
 SMALL = Checkpoint("session:a", Position(3, 7), 1, 1_700_000_000_000, {"name": "Moria", "hp": [1, 2.5, None]}, b"answers")
 
@@ -34,6 +37,7 @@ SMALL = Checkpoint("session:a", Position(3, 7), 1, 1_700_000_000_000, {"name": "
 @given(checkpoints)
 def test_unseal_gives_back_what_was_sealed(checkpoint: Checkpoint) -> None:
     assert unseal(checkpoint.stream, seal(checkpoint)) == checkpoint
+    assert seal(checkpoint).gaps == checkpoint.gaps
 
 
 @given(checkpoints, st.data())
