@@ -52,8 +52,9 @@ class Intensity:
 class ChildSpec:
     """One child. It may take `start_s` to be up, and `shutdown_s` to stop before it is killed.
 
-    A child that lived for `steady_s` is restarted at once, one that ends again sooner by `backoff`. Raises ValueError when a
-    field makes no sense.
+    A child that lived for `steady_s` is restarted at once, one that ends again sooner by `backoff`. `kind` is what the status
+    calls it. One that is not `needed` starts when its siblings are up, and when it fails nobody but itself is held up by that.
+    Raises ValueError when a field makes no sense.
     """
 
     id: str
@@ -65,6 +66,8 @@ class ChildSpec:
     intensity: Intensity = field(default_factory=Intensity)
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.05, factor=2.0, cap_s=5.0, jitter=0.25))
+    kind: str = "supervisor"
+    needed: bool = True
 
     def __post_init__(self) -> None:
         if not self.id or not self.program.name:
