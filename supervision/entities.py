@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
 from actors.runtime import CallLost, Exit, Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
+from supervision import ways_out
 from supervision.adoption import ADOPT_S, HOST, living_processes
 from supervision.control_plane import find_surely
 from supervision.entity_events import (
@@ -37,6 +38,7 @@ from supervision.entity_events import (
     NotActivated,
     Pause,
     Readmitted,
+    Record,
     Refuse,
     Release,
     Released,
@@ -47,6 +49,7 @@ from supervision.entity_table import EntityTable
 from supervision.history import last_exit
 from supervision.hosts import NAME as HOSTS
 from supervision.reach import Reach
+from supervision.reporting import Tell, tell_nobody
 from supervision.spec import ChildSpec
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
@@ -71,12 +74,19 @@ class EntitySupervisor:
     """The programs `sessions`, `characters` and `providers`. `clock` gives seconds that never go back."""
 
     def __init__(
-        self, kind: Kind, settings: EntitySettings, inside: Inside, rng: random.Random, clock: Callable[[], float]
+        self,
+        kind: Kind,
+        settings: EntitySettings,
+        inside: Inside,
+        rng: random.Random,
+        clock: Callable[[], float],
+        tell: Tell = tell_nobody,
     ) -> None:
         self._kind = kind
         self._settings = settings
         self._inside = inside
         self._clock = clock
+        self._tell = tell
         self._table = EntityTable(settings.policy, rng)
         self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s)
         self._refs: dict[str, Ref] = {}
@@ -166,6 +176,7 @@ class EntitySupervisor:
             row["last_exit"] = last_exit(entity.history, self._clock())
             if entity.failure is not None:
                 row["reason"] = entity.failure.message
+                row["way_out"] = ways_out.of_entity(entity.stream, entity.failure)
             rows.append(row)
         return rows
 
@@ -198,6 +209,8 @@ class EntitySupervisor:
                 self._settle(ticket, host)
             case Refuse(ticket, failure):
                 self._settle(ticket, UndyingError(failure))
+            case Record(ending):
+                self._tell(ending)
             case _:
                 assert_never(instruction)
 

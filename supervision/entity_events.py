@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from actors.runtime import Exit
+from supervision.chronicle import Ending
 from undying.protocol.errors import Failure
 
 
@@ -179,4 +180,11 @@ class Release:
     attempt: int
 
 
-Instruction: TypeAlias = Activate | Pause | Watch | Answer | Refuse | Release
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Tell the tracker how an entity ended, and what was decided."""
+
+    ending: Ending
+
+
+Instruction: TypeAlias = Activate | Pause | Watch | Answer | Refuse | Release | Record
