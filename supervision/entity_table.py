@@ -19,10 +19,11 @@ and nobody waits for it, unless it is being checked because somebody saw it fail
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias, assert_never
 
 from actors.runtime import Exit
+from supervision.chronicle import Ending
 from supervision.entity_events import (
     Activate,
     Activated,
@@ -40,6 +41,7 @@ from supervision.entity_events import (
     NotActivated,
     Pause,
     Readmitted,
+    Record,
     Refuse,
     Release,
     Released,
@@ -167,6 +169,7 @@ class EntityTable:
             return []
         entity.state, entity.home, entity.created, entity.tries = "live", event.home, True, 0
         entity.suspect = False
+        entity.retry_at = 0.0
         answers = [Answer(ticket, event.home.host) for ticket in entity.waiting]
         entity.waiting.clear()
         return [*answers, Watch(event.home.host)]
@@ -181,6 +184,8 @@ class EntityTable:
         if failure.row.recoverable:
             del self.entities[entity.stream]
             return refusals
+        if entity.retry_at == 0.0:  # whoever asks again and again finds the same failure: it is recorded once
+            refusals.append(Record(replace(_ending(entity, "", Exit("failed", failure.message)), decided="failed")))
         entity.state, entity.home, entity.failure, entity.retry_at = "failed", None, failure, now + FAILED_S
         return refusals
 
@@ -234,6 +239,7 @@ class EntityTable:
         if entity is None or entity.state not in ("quarantined", "failed"):
             return []
         entity.history.forget()
+        entity.retry_at = 0.0
         entity.state, entity.failure, entity.suspect = "restarting", None, True
         return [self._activate(entity)]
 
@@ -251,21 +257,23 @@ class EntityTable:
     def _restart(self, entity: Entity, host: str, exit_: Exit, now: float, *, guilty: bool) -> list[Instruction]:
         verdict = decide(self._spec, entity.history, exit_, now, self._rng)
         entity.history.add(Ended(now, host, exit_))
+        record = Record(_ending(entity, host, exit_).after(verdict, "quarantined"))
         entity.avoid, entity.home = host, None
         entity.suspect = entity.suspect or guilty
         if isinstance(verdict, RestartAfter):
             if verdict.after_s > 0:
-                return [self._pause(entity, verdict.after_s)]
+                return [self._pause(entity, verdict.after_s), record]
             entity.state = "restarting"
-            return [self._activate(entity)]
+            return [self._activate(entity), record]
         if isinstance(verdict, Escalate):
             facts = Failure(Code.QUARANTINED, f"{entity.stream} failed too often: {verdict.reason}", {"stream": entity.stream})
             entity.state, entity.failure = "quarantined", facts
             entity.attempt += 1
-            return self._refuse_all(entity, facts)
+            return [*self._refuse_all(entity, facts), record]
         if isinstance(verdict, GiveUp):
             del self.entities[entity.stream]
-            return self._refuse_all(entity, Failure(Code.UNAVAILABLE, verdict.reason, {"stream": entity.stream}))
+            gone = Failure(Code.UNAVAILABLE, verdict.reason, {"stream": entity.stream})
+            return [*self._refuse_all(entity, gone), record]
         assert_never(verdict)
 
     def _pause(self, entity: Entity, after_s: float) -> Pause:
@@ -277,3 +285,7 @@ class EntityTable:
         tickets = list(entity.waiting)
         entity.waiting.clear()
         return [Refuse(ticket, failure) for ticket in tickets]
+
+
+def _ending(entity: Entity, host: str, exit_: Exit) -> Ending:
+    return Ending(entity.stream, entity.stream.partition(":")[0], host, entity.home.node if entity.home else "", exit_)
