@@ -96,6 +96,7 @@ def _environment(token: str) -> dict[str, str]:
         "RAY_AUTH_TOKEN": token,  # given, so that Ray makes none in the home directory
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # makes the node's address 127.0.0.1, on every system
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_task_events_report_interval_ms": "0",  # else Ray keeps a history of every call: 12 KB for a table that is created
         "RAY_worker_niceness": "0",  # Ray's default, 15, starves actors as soon as anything else wants the processor
     }
 
