@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import stat
 import struct
 from collections.abc import Callable
 from contextlib import suppress
@@ -102,7 +104,7 @@ class DirectServer:
         """Listen. Where that is not possible the runtime's calls are what is left."""
         self._program = program
         try:
-            self._path.parent.mkdir(mode=0o700, exist_ok=True)
+            _make_private(self._path.parent)
             self._server = await asyncio.get_running_loop().create_unix_server(self._accept, self._path)
         except (OSError, NotImplementedError) as problem:  # no such directory here, a name too long, another system
             log.warning("no direct stream", path=str(self._path), reason=str(problem))
@@ -190,9 +192,27 @@ class DirectCaller:
 async def connect(path: Path) -> DirectCaller:
     """Open a stream to the program that listens at `path`. Raises CallLost when that can't be done."""
     caller = DirectCaller()
+    if not _is_private(path.parent):
+        raise CallLost(f"no direct stream at {path}: its directory is not there, or others may write to it")
     try:
         async with asyncio.timeout(CONNECT_S):
             await asyncio.get_running_loop().create_unix_connection(lambda: caller.stream, str(path))
     except (OSError, TimeoutError, NotImplementedError) as problem:
         raise CallLost(f"no direct stream at {path}: {problem}") from problem
     return caller
+
+
+def _make_private(directory: Path) -> None:
+    """Make a directory that only its owner may enter. Raises OSError when there is one already that others may."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_private(directory):
+        raise PermissionError(f"others may write to {directory}")
+
+
+def _is_private(directory: Path) -> bool:
+    """Tell whether nobody else can have put a socket there. The one directory, not those above it."""
+    try:
+        facts = directory.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o077

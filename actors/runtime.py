@@ -10,6 +10,9 @@ What callers rely on:
 - An `UndyingError` raised by the program arrives whole. Any other exception arrives as `ProgramFailed` with its text.
 - `watch` returns as soon as the process is gone, also when it was gone before; it never raises.
 - Names are unique among living processes; the name of a dead process may be used again.
+- A process stays on the node on which it was started. Of a node that is lost or cut off nothing is heard until the runtime has
+  noticed, which may take some ten seconds; a process there that is killed by name meanwhile is dead for everybody at once, and
+  ends when the news reaches it.
 """
 
 from __future__ import annotations
@@ -105,11 +108,16 @@ class Ref(Protocol):
 class Runtime(Protocol):
     """Makes, finds and ends processes."""
 
-    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False) -> Ref:
+    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False, node: str = "") -> Ref:
         """Start a process, empty unless a program is given; returns when it is up. `restarts`: only for the root.
 
-        Raises NameTaken, and ProgramFailed when the program's start raised.
+        It starts on `node` or not at all; without one, here if that is possible. Raises NameTaken, and ProgramFailed when the
+        program's start raised or the node is none (any more). On a node that is cut off it does not return until that is known.
         """
+        ...
+
+    async def nodes(self) -> list[str]:
+        """Return the nodes on which processes may be started. One that was lost or cut off may still be among them."""
         ...
 
     async def find(self, name: str) -> Ref | None:

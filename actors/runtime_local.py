@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, Protocol
 
@@ -26,6 +26,9 @@ REAP_ROUNDS_MAX = 100
 
 UNDEAD_S = 1.0
 """Seconds that a process goes on when it is thawed and was killed meanwhile: on a real machine the news may be late."""
+
+UNREACHED_LOOK_S = 0.1
+"""Seconds between two looks at whether a node that is cut off is back, or known to be gone."""
 
 _current: ContextVar[_LocalProcess | None] = ContextVar("undying_local_process", default=None)
 
@@ -51,14 +54,15 @@ def caller_is_dead() -> bool:
 class _LocalProcess:
     """One process: its inside, the tasks it owns, and the calls that wait for it."""
 
-    def __init__(self, local: _Local, name: str, pid: int, program: Program | None, *, restarts: bool) -> None:
+    def __init__(self, local: _Local, name: str, pid: int, program: Program | None, node: str, *, restarts: bool) -> None:
         self.name = name
         self.restarts = restarts
         self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.context = Context()
         self.context.run(_current.set, self)
         self.program = program
-        inside = Inside(name, local.node, LocalRuntime(local.wiring, _local=local, _name=name))
+        self.node = node
+        inside = Inside(name, node, LocalRuntime(local.wiring, _local=local, _name=name))
         self.inner: Process | None = Process(inside, local.wiring, pid, meant_for=program)
         self.freezer = Freezer()
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -138,23 +142,27 @@ class _LocalProcess:
 class _Local:
     """The processes of one loop."""
 
-    def __init__(self, wiring: Wiring, faults: Faults | None, node: str, spawn_s: float, root_restart_s: float) -> None:
+    def __init__(
+        self, wiring: Wiring, faults: Faults | None, nodes: Sequence[str], spawn_s: float, root_restart_s: float
+    ) -> None:
         self.wiring = wiring
         self.faults = faults
-        self.node = node
+        self.nodes = dict.fromkeys(nodes, True)  # False: cut off, which nobody has been told yet
         self.spawn_s = spawn_s
         self.root_restart_s = root_restart_s
         self.processes: dict[str, _LocalProcess] = {}
         self.undead: dict[str, _LocalProcess] = {}
         self._pid = 0
 
-    def create(self, name: str, program: Program | None, *, restarts: bool) -> _LocalProcess:
+    def create(self, name: str, program: Program | None, node: str, *, restarts: bool) -> _LocalProcess:
         """Make an empty process."""
         if name in self.processes:
             raise NameTaken(name)
+        if node not in self.nodes:
+            raise ProgramFailed(f"node {node} is gone")
         _file_tasks_of(asyncio.get_running_loop())
         self._pid += 1
-        process = _LocalProcess(self, name, self._pid, program, restarts=restarts)
+        process = _LocalProcess(self, name, self._pid, program, node, restarts=restarts)
         self.processes[name] = process
         process.exit.add_done_callback(lambda _: self._forget(process))
         return process
@@ -177,9 +185,13 @@ class _Local:
             loop = asyncio.get_running_loop()
             loop.call_later(self.root_restart_s, self._restart, process.name, process.program, context=Context())
 
+    def some_node(self, wanted: str) -> str:
+        """Return the node wanted when it can be used, else the first that can."""
+        return wanted if self.nodes.get(wanted) else next((node for node, reached in self.nodes.items() if reached), wanted)
+
     def _restart(self, name: str, program: Program) -> None:
         if name not in self.processes:
-            process = self.create(name, program, restarts=True)
+            process = self.create(name, program, self.some_node(""), restarts=True)
             task = asyncio.get_running_loop().create_task(self.start(process, program), name=f"restart {name}")
             task.add_done_callback(lambda done: None if done.cancelled() else done.exception())
 
@@ -251,28 +263,35 @@ class LocalRuntime:
         wiring: Wiring,
         *,
         faults: Faults | None = None,
-        node: str = "local",
+        nodes: Sequence[str] = ("local",),
         spawn_s: float = 0.0,
         root_restart_s: float = 2.0,
         _local: _Local | None = None,
         _name: str = "",
     ) -> None:
-        self._local = _local or _Local(wiring, faults, node, spawn_s, root_restart_s)
+        self._local = _local or _Local(wiring, faults, nodes, spawn_s, root_restart_s)
         self._name = _name
 
-    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False) -> Ref:
+    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False, node: str = "") -> Ref:
         """Start a process. Raises NameTaken, ProgramFailed."""
         if caller_is_dead():
             raise ProcessDied(self._name)
         if self._local.spawn_s > 0:
             await asyncio.sleep(self._local.spawn_s)
-        process = self._local.create(name, program, restarts=restarts)
+        where = node or self._local.some_node(self._node())
+        while self._local.nodes.get(where) is False:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(UNREACHED_LOOK_S)
+        process = self._local.create(name, program, where, restarts=restarts)
         if program is not None:
             try:
                 await self._local.start(process, _copy(program))
             except ProcessDied as died:
                 raise ProgramFailed(f"{name} died while it started") from died
         return LocalRef(self._local, self._name, process)
+
+    async def nodes(self) -> list[str]:
+        """Return the nodes, also those that are cut off."""
+        return list(self._local.nodes)
 
     async def find(self, name: str) -> Ref | None:
         """Find a living process."""
@@ -304,6 +323,45 @@ class LocalRuntime:
         """Return the names of the processes that run a program, also of those that would not answer."""
         processes = self._local.processes.items()
         return [name for name, each in processes if each.inner is not None and each.inner.info().program == program]
+
+    def add_node(self, node: str) -> None:
+        """Add a node."""
+        self._local.nodes[node] = True
+
+    def lose_node(self, node: str, noticed_s: float = 0.0) -> None:
+        """Do what the end of a machine does: all its processes are gone, of which nobody is told for `noticed_s`."""
+        self.cut_off(node)
+        loop = asyncio.get_running_loop()
+        loop.call_later(noticed_s, self._bury, node, context=Context())
+
+    def cut_off(self, node: str) -> None:
+        """Let nothing be heard of a node any more."""
+        self._local.nodes[node] = False
+        for process in self._on(node):
+            process.freezer.freeze()
+
+    def join_again(self, node: str) -> None:
+        """Undo `cut_off`."""
+        self._local.nodes[node] = True
+        for process in [*self._on(node), *(each for each in self._local.undead.values() if each.node == node)]:
+            process.thaw()
+        self._local.undead = {name: each for name, each in self._local.undead.items() if each.node != node}
+
+    def _bury(self, node: str) -> None:
+        self._local.nodes.pop(node, None)
+        for process in self._on(node):
+            self._local.crash(process)
+        for name, process in list(self._local.undead.items()):
+            if process.node == node:
+                del self._local.undead[name]
+                process.end(Exit("killed"))
+
+    def _on(self, node: str) -> list[_LocalProcess]:
+        return [process for process in self._local.processes.values() if process.node == node]
+
+    def _node(self) -> str:
+        process = self._local.processes.get(self._name)
+        return "" if process is None else process.node
 
     def freeze(self, name: str) -> None:
         """Do to a process what SIGSTOP does: it takes no step and answers nothing. No error when it is gone."""

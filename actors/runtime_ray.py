@@ -28,6 +28,7 @@ import ray
 import ray.util
 from ray._private import worker as ray_worker
 from ray.exceptions import ActorDiedError, RayError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from actors.garbage import collect_rarely
 from actors.process import Process
@@ -46,6 +47,9 @@ WATCH_AGAIN_S: Final = 0.05
 
 RAY_TITLE: Final = "ray::"
 """How the system names a process that Ray runs an actor in."""
+
+NODE_CHARS: Final = 8
+"""Characters of Ray's name of a node that are shown and used; the whole has 56."""
 
 NAME_FREE_S: Final = 0.005
 NAME_FREE_TRIES: Final = 400
@@ -213,13 +217,13 @@ class RayRuntime:
         self._preload = tuple(preload)
         self._namespace = namespace
 
-    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False) -> Ref:
+    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False, node: str = "") -> Ref:
         """Start a process. Raises NameTaken, ProgramFailed."""
-        ref = RayRef(name, await asyncio.to_thread(self._create, name, program, restarts))
+        ref = RayRef(name, await asyncio.to_thread(self._create, name, program, restarts, node))
         await ref.begun()
         return ref
 
-    def _create(self, name: str, program: Program | None, restarts: bool) -> Any:
+    def _create(self, name: str, program: Program | None, restarts: bool, node: str) -> Any:
         options = {
             "name": name,
             "namespace": self._namespace,
@@ -227,6 +231,7 @@ class RayRuntime:
             "num_cpus": 0,
             "max_restarts": -1 if restarts else 0,
             "max_concurrency": CONCURRENCY_MAX,
+            "scheduling_strategy": self._affinity(node),
         }
         try:
             return _Actor.options(**options).remote(self._wiring, self._preload, self._namespace, name, program)
@@ -234,6 +239,21 @@ class RayRuntime:
             raise NameTaken(name) from taken
         except RayError as lost:
             raise CallLost(f"spawn {name}: {_line(lost)}") from lost
+
+    def _affinity(self, node: str) -> NodeAffinitySchedulingStrategy:
+        if not node:
+            return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        full = next((each for each in _living_nodes() if each.startswith(node)), None)
+        if full is None:
+            raise ProgramFailed(f"node {node} is gone")
+        return NodeAffinitySchedulingStrategy(full, soft=False)
+
+    async def nodes(self) -> list[str]:
+        """Return the nodes that Ray believes to be alive."""
+        try:
+            return sorted(_short(node) for node in await asyncio.to_thread(_living_nodes))
+        except RayError as lost:
+            raise CallLost(f"nodes: {_line(lost)}") from lost
 
     async def find(self, name: str) -> Ref | None:
         """Find a living process."""
@@ -272,7 +292,16 @@ def _memory_bytes() -> int:
 
 
 def _node() -> str:
-    return ray.get_runtime_context().get_node_id()[:8]
+    return _short(ray.get_runtime_context().get_node_id())
+
+
+def _short(node: str) -> str:
+    return node[:NODE_CHARS]
+
+
+def _living_nodes() -> list[str]:
+    nodes: Any = ray.nodes  # which has no types
+    return [str(row["NodeID"]) for row in nodes() if row["Alive"]]
 
 
 def _end_at_once(pid: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -41,8 +42,13 @@ class Heartbeat:
             raise ValueError(f"not a heartbeat: {self}")
 
 
-async def until_gone(ref: Ref, runtime: Runtime, heartbeat: Heartbeat) -> Exit:
-    """Return when the process is gone. One that hangs, or holds too much, is killed first, with a reason of its own."""
+async def until_gone(
+    ref: Ref, runtime: Runtime, heartbeat: Heartbeat, heard: Callable[[ProcessInfo], None] | None = None
+) -> Exit:
+    """Return when the process is gone. One that hangs, or holds too much, is killed first, with a reason of its own.
+
+    `heard` is told of each answer.
+    """
     ended = asyncio.create_task(ref.watch())
     known: ProcessInfo | None = None
     try:
@@ -55,6 +61,8 @@ async def until_gone(ref: Ref, runtime: Runtime, heartbeat: Heartbeat) -> Exit:
             except TimeoutError:
                 fault = Exit(HUNG, f"no answer for {heartbeat.silent_s:g} s")
             else:
+                if known is not None and heard is not None:
+                    heard(known)
                 if known is None or not 0 < heartbeat.memory_bytes_max < known.memory_bytes:
                     continue
                 fault = Exit(MEMORY, f"held {known.memory_bytes >> 20} MiB, and may hold {heartbeat.memory_bytes_max >> 20}")

@@ -13,28 +13,35 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from actors.runtime import Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
 from supervision.adoption import ADOPT_S, HOST, PREFIX, living_processes
+from supervision.chronicle import Ending
 from supervision.control_plane import kill_surely
-from supervision.heartbeat import Heartbeat, until_gone
+from supervision.fleet import Fleet
+from supervision.heartbeat import HUNG, Heartbeat, until_gone
 from supervision.locator import SUPERVISORS
-from supervision.placement import Budget, Full, HostView, Request, TakeSpare, UseHost, place
+from supervision.placement import Budget, Full, HostView, Request, StartNew, TakeSpare, UseHost, place
 from supervision.pool import SparePool
 from supervision.reach import Reach
+from supervision.reporting import Tell, tell_nobody
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 from undying.protocol.ids import new_id
+from undying.resilience.tasks import vital
 
 NAME: Final = "supervisor:hosts"
 TRIES_MAX: Final = 3
 """Processes that an `acquire` or a `lease` tries, when they die in its hands."""
 RUN_S: Final = 30.0
 """Seconds that a program may take to start; a store that does not answer is given up earlier."""
+SILENT_SHARE: Final = 0.6
+"""A node counts as silent after this share of the time after which a process there counts as hung: three heartbeats."""
 ORPHANS_MAX: Final = 10_000
 """Streams of dead hosts that are remembered until somebody asks for them."""
 
@@ -67,17 +74,19 @@ class _Host:
 class HostsSupervisor:
     """The program `hosts`, see the module."""
 
-    def __init__(self, settings: HostsSettings, inside: Inside, rng: random.Random) -> None:
+    def __init__(self, settings: HostsSettings, inside: Inside, rng: random.Random, tell: Tell = tell_nobody) -> None:
+        self._tell = tell
         self._settings = settings
         self._inside = inside
         self._rng = rng
-        self._pool = SparePool(inside.runtime, settings.spares, Program(HOST, settings.host), self._new_name, self._watch, rng)
+        self._fleet = Fleet(inside.runtime, inside.node, self._new_pool, settings.heartbeat.silent_s * SILENT_SHARE)
         self._infos: dict[str, ProcessInfo] = {}
         self._hosts: dict[str, _Host] = {}
         self._homes: dict[str, str] = {}
         self._orphans: dict[str, str] = {}
         self._leases: dict[str, ProcessInfo] = {}
-        self._coming = {False: 0, True: 0}  # hosts that are being made, by whether they are for suspects
+        self._coming: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+        """Hosts that are being made, by whether they are for suspects, on each node."""
         self._under_way: dict[str, asyncio.Task[JsonObject]] = {}
         self._late: list[asyncio.Task[None]] = []
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -88,12 +97,13 @@ class HostsSupervisor:
     async def start(self) -> None:
         """Adopt what lives, then begin to fill the pool."""
         self._late = await living_processes(self._inside.runtime, self._adopt, within_s=ADOPT_S)
-        self._pool.refill()
+        self._fleet.refill()
+        self._late.append(vital(self._fleet.follow(), "the look at nodes"))
 
     async def stop(self) -> None:
         """End all processes: hosts drain and stop, all at the same time, within `stop_s`; the rest is killed."""
         self._stopping = True
-        self._pool.close()
+        self._fleet.end()
         for task in [*self._tasks.values(), *self._under_way.values(), *self._late]:
             task.cancel()
         await asyncio.gather(*self._retiring, *(self._stop_host(host) for host in list(self._hosts.values())))
@@ -113,7 +123,9 @@ class HostsSupervisor:
         if home is not None and not home.draining and home.info.name != avoid:
             return home.row()
         self._forget(stream)
-        return await self._once(stream, self._place(Request(stream, avoid, near, suspect)))
+        asker = self._infos.get(near)
+        wanted = Request(stream, avoid, near, suspect, asker.node if asker is not None else "")
+        return await self._once(stream, self._place(wanted))
 
     async def release(self, streams: Sequence[str]) -> None:
         """Note that entities do not live anywhere any more. An empty host is the next one's place."""
@@ -124,26 +136,44 @@ class HostsSupervisor:
         """Return where each entity was placed, stream to host: also those whose host died, until they are placed anew."""
         return {**self._orphans, **self._homes}
 
-    async def lease(self, program: str, settings: JsonObject, label: str) -> JsonObject:
-        """Run another program on a spare. Returns `{process, pid, node}`. Raises UndyingError UNAVAILABLE, DRAINING.
+    async def lease(self, program: str, settings: JsonObject, label: str, node: str, but: str = "") -> JsonObject:
+        """Run another program on a spare of a node. Returns `{process, pid, node}`. Raises UndyingError UNAVAILABLE, DRAINING.
 
-        Called again for a label that lives, it returns that process.
+        Called again for a label that lives, it returns that process, unless it is `but`.
         """
         if self._stopping:
             raise error(Code.DRAINING, "the server is going down")
-        return await self._once(label, self._lease(Program(program, settings, label)))
+        return await self._once(label, self._lease(Program(program, settings, label), node, but))
+
+    async def nodes(self) -> list[str]:
+        """Return the nodes that may be used."""
+        return self._fleet.open
 
     async def drain(self, node: str) -> int:
-        """Empty the hosts of a node one after the other, in the background, and end them and its spares.
+        """Empty a node, in the background: nothing new comes there, its hosts are emptied one after the other and end.
 
-        Returns how many hosts. What lived there comes to life on other hosts, which may be new ones of the same node.
+        Returns how many hosts. Raises UndyingError WRONG_STATE when it is the only node.
         """
+        if not [other for other in self._fleet.open if other != node]:
+            raise error(Code.WRONG_STATE, f"there is no node but {node} to go to; a restart replaces its processes", node=node)
+        spares = self._fleet.pool(node).names if node in self._fleet.open else []
+        self._fleet.close(node)
         hosts = [host for host in self._hosts.values() if host.info.node == node and not host.draining]
-        spares = [name for name in self._pool.names if self._infos.get(name) is not None and self._infos[name].node == node]
-        self._do_late(self._renew(hosts, spares))
+        self._do_late(self._replace(hosts, spares))
         return len(hosts)
 
-    async def _renew(self, hosts: Sequence[_Host], spares: Sequence[str]) -> None:
+    async def undrain(self, node: str) -> None:
+        """Use a node again that was to be drained. No error when it was not."""
+        self._fleet.reopen(node)
+
+    async def renew(self) -> int:
+        """Replace all hosts and spares by fresh ones, in order; what lives there moves. Returns how many there were."""
+        spares = [name for pool in self._fleet.pools() for name in pool.names]
+        hosts = [host for host in self._hosts.values() if not host.draining]
+        await self._replace(hosts, spares)
+        return len(hosts) + len(spares)
+
+    async def _replace(self, hosts: Sequence[_Host], spares: Sequence[str]) -> None:
         for name in spares:
             await kill_surely(name, self._inside.runtime)
         for host in hosts:
@@ -171,7 +201,7 @@ class HostsSupervisor:
     async def status(self) -> list[JsonObject]:
         """Return a row per spare. Hosts show as the entities that live in them, leased processes at their owner."""
         rows: list[JsonObject] = []
-        for number, name in enumerate(self._pool.names, 1):
+        for number, name in enumerate([name for pool in self._fleet.pools() for name in pool.names], 1):
             info = self._infos.get(name)
             rows.append(
                 {
@@ -203,10 +233,11 @@ class HostsSupervisor:
         if not done.cancelled() and done.exception() is not None:
             _log.info("%s: %s", key, done.exception())
 
-    async def _lease(self, program: Program) -> JsonObject:
-        info = next((info for info in self._leases.values() if info.label == program.label), None)
+    async def _lease(self, program: Program, node: str, but: str) -> JsonObject:
+        held = (info for info in self._leases.values() if info.label == program.label and info.name != but)
+        info = next(held, None)
         if info is None:
-            _, info = await self._run(program)
+            _, info = await self._run(program, node)
             self._leases[info.name] = info
         return {"process": info.name, "pid": info.pid, "node": info.node}
 
@@ -216,35 +247,41 @@ class HostsSupervisor:
             for host in self._hosts.values()
             if not host.draining
         ]
-        choice = place(request, views, self._pool.names, self._coming[request.suspect], self._settings.budget)
+        nodes = self._fleet.views(self._coming[request.suspect], (info.node for info in self._infos.values()))
+        choice = place(request, views, nodes, self._settings.budget)
         match choice:
             case UseHost(name):
                 host = self._hosts[name]
                 host.ward = request.suspect
             case Full():
                 raise error(Code.OVERLOADED, "the server has no room for one more", stream=request.stream)
-            case TakeSpare(name):
-                host = await self._make_host(request, name)
+            case TakeSpare(name, node):
+                host = await self._make_host(request, node, name)
+            case StartNew(node):
+                host = await self._make_host(request, node, "")
             case _:
-                host = await self._make_host(request, "")
+                assert_never(choice)
         host.streams[request.stream] = None
         self._homes[request.stream] = host.info.name
         self._orphans.pop(request.stream, None)
         return host.row()
 
-    async def _make_host(self, request: Request, spare: str) -> _Host:
-        self._coming[request.suspect] += 1
+    async def _make_host(self, request: Request, node: str, spare: str) -> _Host:
+        self._coming[request.suspect][node] += 1
         try:
-            ref, info = await self._run(Program(HOST, self._settings.host), spare)
+            ref, info = await self._run(Program(HOST, self._settings.host), node, spare)
         finally:
-            self._coming[request.suspect] -= 1
+            self._coming[request.suspect][node] -= 1
         host = self._hosts[info.name] = _Host(ref, info, request.suspect)
         return host
 
-    async def _run(self, program: Program, spare: str = "") -> tuple[Ref, ProcessInfo]:
+    async def _run(self, program: Program, node: str, spare: str = "") -> tuple[Ref, ProcessInfo]:
         last = ""
         for _ in range(TRIES_MAX):
-            ref = await self._pool.take(spare)
+            try:
+                ref = await self._fleet.pool(node).take(spare)
+            except ProcessDied:
+                raise error(Code.UNAVAILABLE, f"{node} takes no {program.name}", node=node) from None
             try:
                 async with asyncio.timeout(RUN_S):
                     info = await ref.run(program)
@@ -266,22 +303,32 @@ class HostsSupervisor:
 
     async def _wait_for_end(self, ref: Ref) -> None:
         facts = asyncio.create_task(self._note_facts(ref))
-        exit_ = await until_gone(ref, self._inside.runtime, self._settings.heartbeat)
+        exit_ = await until_gone(ref, self._inside.runtime, self._settings.heartbeat, self._heard)
         facts.cancel()
+        if exit_.reason == HUNG and ref.name in self._infos:
+            self._fleet.hung_on(self._infos[ref.name].node)
         _log.info("process %s is gone: %s %s", ref.name, exit_.reason, exit_.detail)
         self._tasks.pop(ref.name, None)
-        self._infos.pop(ref.name, None)
-        self._leases.pop(ref.name, None)
+        info, leased = self._infos.pop(ref.name, None), self._leases.pop(ref.name, None)
         host = self._hosts.pop(ref.name, None)
+        if leased is None and exit_.reason != "stopped":  # its owner tells of the one, and the other was to end
+            kind, node = "spare" if host is None else HOST, info.node if info is not None else ""
+            self._tell(Ending(ref.name, kind, ref.name, node, exit_, "replaced"))
         for stream in host.streams if host else ():
             if self._homes.get(stream) == ref.name:
                 del self._homes[stream]
                 self._remember_orphan(stream, ref.name)
-        self._pool.discard(ref.name)
+        for pool in self._fleet.pools():
+            pool.discard(ref.name)
+
+    def _heard(self, info: ProcessInfo) -> None:
+        self._fleet.heard_from(info.node)
 
     async def _note_facts(self, ref: Ref) -> None:
         with suppress(RuntimeFault):  # then it is gone at once, or the facts come with the program
-            self._infos.setdefault(ref.name, await ref.info())
+            info = await ref.info()
+            self._infos.setdefault(ref.name, info)
+            self._heard(info)
 
     def _remember_orphan(self, stream: str, host: str) -> None:
         self._orphans[stream] = host
@@ -298,10 +345,11 @@ class HostsSupervisor:
                 self._retire_surplus()
 
     def _retire_surplus(self) -> None:
-        """End empty hosts, but for as many as there are to be spares: a new entity takes one of those first."""
-        empty = [name for name, host in self._hosts.items() if not host.streams]
-        for name in empty[self._settings.spares :]:
-            self._do_late(self._stop_host(self._hosts.pop(name)))
+        """End empty hosts, but for as many on each node as there are to be spares: a new entity takes one of those first."""
+        for node in {host.info.node for host in self._hosts.values()}:
+            empty = [name for name, host in self._hosts.items() if host.info.node == node and not host.streams]
+            for name in empty[self._settings.spares :]:
+                self._do_late(self._stop_host(self._hosts.pop(name)))
 
     def _do_late(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -312,7 +360,7 @@ class HostsSupervisor:
         self._infos[ref.name] = info
         self._watch(ref)
         if info.program is None:
-            self._pool.offer(ref)
+            self._offer(ref, info.node)
         elif info.program == HOST:
             rows: list[Mapping[str, Any]] = await ref.call("status")
             host = self._hosts[ref.name] = _Host(ref, info, streams={row["id"]: None for row in rows})
@@ -329,6 +377,16 @@ class HostsSupervisor:
             pass  # it is gone, which is what was wanted
         except (RuntimeFault, UndyingError, TimeoutError) as problem:
             _log.warning("host %s did not stop in order: %r", host.info.name, problem)
+
+    def _offer(self, ref: Ref, node: str) -> None:
+        try:
+            self._fleet.pool(node).offer(ref)
+        except ProcessDied:  # the spare of a node that is not known yet, or gone: another one starts there
+            self._do_late(kill_surely(ref.name, self._inside.runtime))
+
+    def _new_pool(self, node: str) -> SparePool:
+        likely = Program(HOST, self._settings.host)
+        return SparePool(self._inside.runtime, self._settings.spares, likely, self._new_name, self._watch, self._rng, node)
 
     def _new_name(self) -> str:
         return PREFIX + new_id(self._rng, 8)

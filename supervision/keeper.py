@@ -1,9 +1,11 @@
 """Keeps a fixed set of named children running: the root's supervisors, the gateways.
 
 Each child has a task that starts or adopts it, waits for its end, asks the policy, waits, and starts it again. A child
-that ends takes the siblings along that the strategy names; they come back by their own tasks, after it.
+that ends takes the siblings along that the strategy names; they come back by their own tasks, after it. One that is replaced
+on purpose (`replace`, `hand_over`) takes nobody along, and its end is not held against it.
 
-Past a child's intensity the keeper tells `escalated`, once, and leaves the rest to who owns it.
+Past a child's intensity the keeper tells `escalated`, once, and leaves the rest to who owns it. One that is not needed is left
+alone for AGAIN_S instead, and then tried again.
 """
 
 from __future__ import annotations
@@ -13,16 +15,22 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from actors.runtime import Exit, ProcessDied, ProcessInfo, Ref, Runtime, RuntimeFault
+from supervision import ways_out
+from supervision.chronicle import Ending
 from supervision.control_plane import kill_surely
 from supervision.heartbeat import until_gone
 from supervision.history import Ended, History, last_exit
 from supervision.policy import Escalate, GiveUp, RestartAfter, decide
+from supervision.reporting import Tell, tell_nobody
 from supervision.spec import ChildSpec, Siblings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
+
+AGAIN_S: Final = 60.0
+"""Seconds that a child nobody needs is left alone when it has ended too often."""
 
 _log = logging.getLogger(__name__)
 
@@ -38,18 +46,28 @@ class Child:
 
     spec: ChildSpec
     state: str = "starting"
+    reason: str = ""
     ref: Ref | None = None
     info: ProcessInfo | None = None
     history: History = field(default_factory=History)
+    successor: Ref | None = None
+    on_purpose: bool = False
     up: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
 
 class Keeper:
-    """Runs children by their specs. `clock` gives seconds that never go back."""
+    """Runs children by their specs. `clock` gives seconds that never go back; `tell` is told of each ending."""
 
     def __init__(
-        self, siblings: Siblings, runtime: Runtime, start: Start, find: Find, rng: random.Random, clock: Callable[[], float]
+        self,
+        siblings: Siblings,
+        runtime: Runtime,
+        start: Start,
+        find: Find,
+        rng: random.Random,
+        clock: Callable[[], float],
+        tell: Tell = tell_nobody,
     ) -> None:
         self._siblings = siblings
         self._runtime = runtime
@@ -57,17 +75,20 @@ class Keeper:
         self._find = find
         self._rng = rng
         self._clock = clock
+        self._tell = tell
         self.children = {spec.id: Child(spec) for spec in siblings.children}
         self.escalated: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def begin(self) -> None:
-        """Begin to keep all children, all at the same time."""
+        """Begin to keep all children, all at the same time but for those that are not needed."""
         for child in self.children.values():
             child.task = asyncio.create_task(self._keep(child))
 
     async def all_up(self) -> None:
-        """Return when every child has been up once, or the keeper has given up."""
+        """Return when every child that is needed has been up once, or the keeper has given up."""
         for child in self.children.values():
+            if not child.spec.needed:
+                continue
             up = asyncio.create_task(child.up.wait())
             either: set[asyncio.Future[Any]] = {up, self.escalated}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -83,44 +104,79 @@ class Keeper:
         for child in reversed(self.children.values()):
             await self._stop_child(child)
 
-    async def renew(self, child_id: str) -> None:
-        """End a child in order; returns when it is up again. Raises KeyError when there is none of that id."""
+    async def replace(self, child_id: str) -> None:
+        """Kill a child; returns when it is up again. Raises KeyError when there is none of that id."""
         child = self.children[child_id]
-        child.up.clear()
-        await self._stop_child(child)
+        if child.ref is not None:
+            child.up.clear()
+            child.on_purpose = True
+            await kill_surely(child.ref.name, self._runtime)
         await child.up.wait()
 
-    def rows(self, kind: str, parent: str) -> list[JsonObject]:
-        """Return a status row per child."""
-        return [
-            {
-                "id": child.spec.id,
-                "kind": kind,
-                "state": child.state,
-                "pid": child.info.pid if child.info else None,
-                "node": child.info.node if child.info else None,
-                "epoch": None,
-                "restarts": child.history.total,
-                "last_exit": last_exit(child.history, self._clock()),
-                "parent": parent,
-            }
-            for child in self.children.values()
-        ]
+    async def hand_over(self, child_id: str) -> None:
+        """Start a child's successor, and only then end the child in order; returns when the successor is in its place.
+
+        For children of which two can live at once. Raises what `Start` does: then nothing has changed; and KeyError.
+        """
+        child = self.children[child_id]
+        old = child.ref
+        if old is not None:
+            child.successor = await self._start(child.spec)
+            child.up.clear()
+            child.on_purpose = True
+            await self._stop_child(child)
+        await child.up.wait()
+
+    def rows(self, parent: str, way_out: str) -> list[JsonObject]:
+        """Return a status row per child. `way_out` tells what who owns this does about one that failed."""
+        return [self._row(child, parent, way_out) for child in self.children.values()]
+
+    def _row(self, child: Child, parent: str, way_out: str) -> JsonObject:
+        row: JsonObject = {
+            "id": child.spec.id,
+            "kind": child.spec.kind,
+            "state": child.state,
+            "pid": child.info.pid if child.info else None,
+            "node": child.info.node if child.info else None,
+            "epoch": None,
+            "restarts": child.history.total,
+            "last_exit": last_exit(child.history, self._clock()),
+            "parent": parent,
+        }
+        if child.state == "failed":
+            row["reason"] = child.reason
+            row["way_out"] = ways_out.of_child(way_out, None if child.spec.needed else AGAIN_S)
+        return row
 
     async def _keep(self, child: Child) -> None:
         ref = await self._adopt(child)
+        if ref is None and not child.spec.needed:
+            await self.all_up()
+            if self.escalated.done():
+                return
         while True:
             exit_ = await self._live(child, ref)
-            ref = None
+            ref, child.successor = child.successor, None
+            ended = _ending(child, exit_)
             child.ref = child.info = None
+            if child.on_purpose:
+                child.on_purpose = False
+                child.state = "restarting"
+                continue
             verdict = decide(child.spec, child.history, exit_, self._clock(), self._rng)
+            self._tell(ended.after(verdict, "failed"))
             child.history.add(Ended(self._clock(), child.spec.id, exit_))
             _log.warning("%s ended: %s %s; %s", child.spec.id, exit_.reason, exit_.detail, verdict)
             if isinstance(verdict, GiveUp):
                 child.state = "resting"
                 return
             if isinstance(verdict, Escalate):
-                child.state = "failed"
+                child.state, child.reason = "failed", verdict.reason
+                if not child.spec.needed:
+                    await asyncio.sleep(AGAIN_S)
+                    child.history.forget()
+                    child.state = "restarting"
+                    continue
                 if not self.escalated.done():
                     self.escalated.set_result(f"{child.spec.id}: {verdict.reason}")
                 return
@@ -168,3 +224,8 @@ class Keeper:
         except (RuntimeFault, UndyingError, TimeoutError) as problem:
             _log.warning("%s did not stop in order: %r", child.spec.id, problem)
             await kill_surely(child.ref.name, self._runtime)
+
+
+def _ending(child: Child, exit_: Exit) -> Ending:
+    where, node = child.ref.name if child.ref else "", child.info.node if child.info else ""
+    return Ending(child.spec.id, child.spec.kind, where, node, exit_)

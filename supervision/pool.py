@@ -1,4 +1,4 @@
-"""Empty processes that wait, already started, for whoever needs one at once.
+"""Empty processes of one node that wait, already started, for whoever needs one at once.
 
 `take` hands out the oldest spare, or the next that comes up. In the background the pool starts as many as are short of
 the target and of those who wait, two at a time: starting one costs both cores for most of a second.
@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from actors.runtime import Program, Ref, Runtime, RuntimeFault
+from actors.runtime import ProcessDied, Program, Ref, Runtime, RuntimeFault
 from undying.resilience.backoff import Backoff
 
 AT_ONCE: Final = 2
@@ -41,7 +41,9 @@ class SparePool:
         new_name: Callable[[], str],
         started: Callable[[Ref], None],
         rng: random.Random,
+        node: str,
     ) -> None:
+        self.node = node
         self._likely = likely
         self._runtime = runtime
         self._target = target
@@ -59,7 +61,9 @@ class SparePool:
         return list(self._spares)
 
     async def take(self, name: str = "") -> Ref:
-        """Take the spare `name`, or any; waits for one to come up when there is none."""
+        """Take the spare `name`, or any; waits for one to come up when there is none. Raises ProcessDied once it is closed."""
+        if self._closed:
+            raise ProcessDied(f"a process on {self.node}")
         chosen = name if name in self._spares else next(iter(self._spares), None)
         if chosen is not None:
             ref = self._spares.pop(chosen)
@@ -95,10 +99,13 @@ class SparePool:
             task.add_done_callback(self._done)
 
     def close(self) -> None:
-        """Start no more."""
+        """Start no more, and let nobody wait any more."""
         self._closed = True
         for task in self._starting:
             task.cancel()
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_exception(ProcessDied(f"a process on {self.node}"))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._starting.discard(task)
@@ -109,7 +116,7 @@ class SparePool:
         attempt = 0
         while True:
             try:
-                ref = await self._runtime.spawn(self._new_name())
+                ref = await self._runtime.spawn(self._new_name(), node=self.node)
             except RuntimeFault as fault:
                 _log.warning("a spare did not start: %s", fault)
                 await asyncio.sleep(BACKOFF.delay(attempt, self._rng))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from pathlib import Path
 
@@ -56,7 +58,7 @@ def _root(settings: JsonObject, inside: Inside) -> RootSupervisor:
         ChildSpec("supervisor:hosts", Program("hosts", settings)),
         ChildSpec("supervisor:sessions", Program("sessions")),
     ]
-    return RootSupervisor(specs, inside, random.Random(), time.monotonic)
+    return RootSupervisor(specs, inside, random.Random(), time.monotonic, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 
 WIRING: Wiring = {"host": PretendedHost, "hosts": _hosts, "sessions": _sessions, "root": _root}

@@ -1,4 +1,4 @@
-"""The laws that policy and placement claim."""
+"""The laws that the policy claims."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from actors.runtime import Exit, Program
 from supervision.history import Ended, History
-from supervision.placement import Budget, Full, HostView, Request, StartNew, TakeSpare, UseHost, place
 from supervision.policy import Escalate, GiveUp, RestartAfter, decide
 from supervision.spec import ChildSpec, Intensity, Restart
 
@@ -58,63 +57,3 @@ def test_a_temporary_child_is_never_restarted_and_a_transient_one_not_after_an_e
     assert isinstance(verdict(Restart.TEMPORARY), GiveUp)
     assert isinstance(verdict(Restart.TRANSIENT), GiveUp if exit_.reason == "stopped" else RestartAfter)
     assert isinstance(verdict(Restart.PERMANENT), RestartAfter)
-
-
-NAMES = [f"h{number}" for number in range(6)]
-HOSTS = st.lists(
-    st.builds(
-        HostView,
-        name=st.sampled_from(NAMES),
-        node=st.sampled_from(["n1", "n2"]),
-        load=st.integers(0, 4),
-        ward=st.booleans(),
-    ),
-    unique_by=lambda host: host.name,
-    max_size=6,
-)
-BUDGETS = st.builds(
-    Budget, hosts_per_node=st.integers(1, 4), suspects_max=st.integers(1, 3), entities_per_host_max=st.integers(1, 4)
-)
-REQUESTS = st.builds(
-    Request,
-    stream=st.just("session:t"),
-    avoid=st.sampled_from(["", *NAMES]),
-    near=st.sampled_from(["", *NAMES]),
-    suspect=st.booleans(),
-)
-SPARES = st.lists(st.sampled_from(["s1", "s2", "s3"]), unique=True)
-
-
-@given(REQUESTS, HOSTS, SPARES, st.integers(0, 2), BUDGETS)
-def test_placement_keeps_its_word(
-    request: Request, hosts: list[HostView], spares: list[str], coming: int, budget: Budget
-) -> None:
-    choice = place(request, hosts, spares, coming, budget)
-    by_name = {host.name: host for host in hosts}
-    own = [host for host in hosts if host.ward == request.suspect and host.name != request.avoid]
-    nodes = max(1, len({host.node for host in hosts}))
-    limit = budget.suspects_max if request.suspect else budget.hosts_per_node * nodes
-    match choice:
-        case UseHost(name):
-            chosen = by_name[name]
-            assert name != request.avoid
-            assert chosen.load < budget.entities_per_host_max
-            if chosen.load:
-                assert chosen.ward == request.suspect, "a suspect and a healthy one share a host"
-                assert len(own) + coming >= limit, "shared although there was room for a host of its own"
-                assert name == request.near or chosen.load == min(host.load for host in own)
-        case TakeSpare(name):
-            assert name in spares
-            assert len(own) + coming < limit
-        case StartNew():
-            assert not spares or not own
-        case Full():
-            assert len(own) + coming >= limit
-            assert all(host.load >= budget.entities_per_host_max for host in own)
-
-
-@given(REQUESTS, HOSTS, SPARES, st.integers(0, 2), BUDGETS)
-def test_placement_does_not_depend_on_the_order_of_hosts(
-    request: Request, hosts: list[HostView], spares: list[str], coming: int, budget: Budget
-) -> None:
-    assert place(request, hosts, spares, coming, budget) == place(request, hosts[::-1], spares, coming, budget)

@@ -26,7 +26,9 @@ from supervision.gateways import GatewaysSettings, GatewaysSupervisor
 from supervision.hosts import HostsSettings, HostsSupervisor
 from supervision.locator import Locator
 from supervision.placement import Budget
+from supervision.reporting import TRACKER, Reporter, Tell
 from supervision.root import RootSupervisor, supervisor_specs
+from supervision.tracker import Tracker
 from tests.simulation.network import Network
 from tests.simulation.weather import FaultyStore, Weather, now_ms
 from undying.cli.wiring.gateway import HostRefs, StoredDirectory, Supervisors
@@ -137,16 +139,19 @@ class World:
     def _wiring(self) -> Wiring:
         def root(_: JsonObject, inside: Inside) -> RootSupervisor:
             specs = supervisor_specs({})
-            return RootSupervisor(specs, inside, self._rng(), _clock)
+            return RootSupervisor(specs, inside, self._rng(), _clock, lambda: self.runtime.crash(inside.name), tell(inside))
 
         def hosts(_: JsonObject, inside: Inside) -> HostsSupervisor:
-            return HostsSupervisor(HostsSettings(2, self._budget), inside, self._rng())
+            return HostsSupervisor(HostsSettings(2, self._budget), inside, self._rng(), tell(inside))
 
         def gateways(_: JsonObject, inside: Inside) -> GatewaysSupervisor:
-            return GatewaysSupervisor(GatewaysSettings(2), inside, self._rng(), _clock)
+            return GatewaysSupervisor(GatewaysSettings(2), inside, self._rng(), _clock, tell(inside))
 
         def entities(kind: Kind) -> Any:
-            return lambda _, inside: EntitySupervisor(kind, EntitySettings(), inside, self._rng(), _clock)
+            return lambda _, inside: EntitySupervisor(kind, EntitySettings(), inside, self._rng(), _clock, tell(inside))
+
+        def tell(inside: Inside) -> Tell:
+            return Reporter(inside, self._rng(), now_ms).tell
 
         return {
             "root": root,
@@ -155,12 +160,16 @@ class World:
             "sessions": entities(Kind.SESSION),
             "characters": entities(Kind.CHARACTER),
             "providers": entities(Kind.PROVIDER),
+            TRACKER: lambda _, inside: Tracker(self._open_store, self._rng()),
             "host": self._host,
             "gateway": self._gateway,
         }
 
     def _rng(self) -> random.Random:
         return random.Random(self.rng.random())
+
+    async def _open_store(self) -> FaultyStore:
+        return self._store()
 
     def _store(self) -> FaultyStore:
         return FaultyStore(MemoryStore(self.database), self.weather)
@@ -181,7 +190,7 @@ class World:
 
     def _gateway(self, settings: JsonObject, inside: Inside) -> SimulatedGateway:
         rng = self._rng()
-        locator = HostRefs(Locator(inside.runtime, rng), inside.runtime, lambda _: None)
+        locator = HostRefs(Locator(inside.runtime, rng, near=inside.name), inside.runtime, lambda _: None)
         hub_settings = HubSettings(rate_per_s=0)
         name = f"{settings['id']}/{rng.getrandbits(48):x}"
         hub = Hub(name, locator, self.tokens, hub_settings, Metrics(), rng, now_ms)

@@ -145,12 +145,20 @@ def run_directory(data_dir: Path) -> Path:
     near = data_dir / "run"
     if len(bytes(near)) <= RUN_PATH_BYTES_MAX:
         return near
+    return _temporary(data_dir)
+
+
+def _temporary(data_dir: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"undying-{hashlib.blake2b(bytes(data_dir), digest_size=6).hexdigest()}"
 
 
-def socket_of(data_dir: Path, process: str) -> Path:
-    """Return where a process of a server listens for others on its machine (`actors.direct`)."""
-    return run_directory(data_dir) / SOCKETS / process
+def socket_of(data_dir: Path, node: str, process: str) -> Path:
+    """Return where a process of a server listens for others on its node (`actors.direct`).
+
+    On a machine that has no such data directory, which another machine's server has, it is in the system's temporary one.
+    """
+    home = run_directory(data_dir)
+    return (home if home.is_dir() else _temporary(data_dir)) / SOCKETS / f"{node}-{process}"
 
 
 def read_fact(path: Path) -> str | None:

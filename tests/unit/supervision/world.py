@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from actors.runtime import Inside, Program, Ref
 from actors.runtime_local import LocalRuntime
+from persistence.memory import MemoryDatabase, MemoryStore
 from supervision.entities import EntitySettings, EntitySupervisor
 from supervision.gateways import GatewaysSettings, GatewaysSupervisor
 from supervision.hosts import HostsSettings, HostsSupervisor
 from supervision.locator import Locator
 from supervision.placement import Budget
+from supervision.reporting import TRACKER, Reporter, Tell
 from supervision.root import RootSupervisor, supervisor_specs
+from supervision.tracker import Log, Tracker
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, Failure, UndyingError, error
 from undying.protocol.ids import Kind
@@ -30,6 +35,7 @@ class World:
     spares: int = 2
     budget: Budget = field(default_factory=Budget)
     gateways: int = 1
+    nodes: Sequence[str] = ("local",)
     epochs: dict[str, int] = field(default_factory=dict)
     deadly: set[str] = field(default_factory=set)
     """Streams that end the process that activates them."""
@@ -37,25 +43,35 @@ class World:
     """Streams that can't be activated, and why."""
     stuck: set[str] = field(default_factory=set)
     """Streams whose activation never returns."""
+    trackers_fail: bool = False
+    """Whether no tracker can be built."""
     activations: list[tuple[str, str]] = field(default_factory=list)
     drained: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.rng = random.Random(7)
+        self.database = MemoryDatabase()
+        self.lives = itertools.count()
         self.runtime = LocalRuntime(
             {
                 "host": lambda settings, inside: FakeHost(self, inside),
                 "gateway": lambda settings, inside: FakeGateway(self, settings, inside),
-                "hosts": lambda settings, inside: HostsSupervisor(HostsSettings(self.spares, self.budget), inside, self.rng),
+                "hosts": lambda settings, inside: HostsSupervisor(
+                    HostsSettings(self.spares, self.budget), inside, self.rng, self.tell(inside)
+                ),
                 "sessions": lambda settings, inside: self.entities(Kind.SESSION, inside),
                 "characters": lambda settings, inside: self.entities(Kind.CHARACTER, inside),
                 "providers": lambda settings, inside: self.entities(Kind.PROVIDER, inside),
                 "gateways": lambda settings, inside: GatewaysSupervisor(
-                    GatewaysSettings(self.gateways), inside, self.rng, self.clock
+                    GatewaysSettings(self.gateways), inside, self.rng, self.clock, self.tell(inside)
                 ),
-                "root": lambda settings, inside: RootSupervisor(supervisor_specs({}), inside, self.rng, self.clock),
+                TRACKER: lambda settings, inside: self.tracker(),
+                "root": lambda settings, inside: RootSupervisor(
+                    supervisor_specs({}), inside, self.rng, self.clock, lambda: self.runtime.crash("root"), self.tell(inside)
+                ),
             },
+            nodes=self.nodes,
             spawn_s=SPAWN_S,
         )
 
@@ -63,7 +79,23 @@ class World:
         return asyncio.get_running_loop().time()
 
     def entities(self, kind: Kind, inside: Inside) -> EntitySupervisor:
-        return EntitySupervisor(kind, EntitySettings(), inside, self.rng, self.clock)
+        return EntitySupervisor(kind, EntitySettings(), inside, self.rng, self.clock, self.tell(inside))
+
+    def tell(self, inside: Inside) -> Tell:
+        return Reporter(inside, random.Random(next(self.lives)), lambda: int(self.clock() * 1000)).tell
+
+    def tracker(self) -> Tracker:
+        if self.trackers_fail:
+            raise RuntimeError("no tracker can be built")
+        return Tracker(self.open_log, random.Random(7))
+
+    async def open_log(self) -> Log:
+        return MemoryStore(self.database)
+
+    async def endings(self) -> list[dict[str, Any]]:
+        """Return what the tracker knows, the latest first; nothing when it is away."""
+        tracker = await self.runtime.find(TRACKER)
+        return [] if tracker is None else (await tracker.call("endings", 1000))["history"]
 
     async def up(self) -> Ref:
         """Start the whole tree and wait until the spares are warm and the gateways live."""
@@ -74,7 +106,8 @@ class World:
     async def is_calm(self) -> bool:
         rows = await self.rows()
         kinds = [row["kind"] for row in rows.values() if row["state"] == "live"]
-        return kinds.count("gateway") == self.gateways and kinds.count("spare") == self.spares
+        nodes = len(await self.runtime.nodes())
+        return kinds.count("gateway") == self.gateways * nodes and kinds.count("spare") == self.spares * nodes
 
     async def rows(self) -> dict[str, JsonObject]:
         root = await self.runtime.find("root")

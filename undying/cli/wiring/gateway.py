@@ -47,7 +47,9 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
     tokens = Tokens(await store.secret(SECRET, random.SystemRandom().randbytes(32)), time.time)
     metrics = Metrics()
     hub_settings = HubSettings(node=inside.node, rate_per_s=serve.rate_limit, rate_burst=serve.rate_limit * RATE_BURST_FACTOR)
-    locator = HostRefs(Locator(inside.runtime, rng), inside.runtime, partial(socket_of, serve.data_dir))
+    locator = HostRefs(
+        Locator(inside.runtime, rng, near=inside.name), inside.runtime, partial(socket_of, serve.data_dir, inside.node)
+    )
     hub = Hub(f"{gateway_id}/{rng.randbytes(6).hex()}", locator, tokens, hub_settings, metrics, rng, now_ms)
     tables = HubTables(hub, StoredDirectory(store), Supervisors(inside, rng))
     assert serve.admin_token is not None

@@ -46,7 +46,7 @@ async def build_host(settings: JsonObject, inside: Inside, rules: Mapping[Kind, 
         now_ms=now_ms,
         rng=rng,
         tell_rested=RestTellers(inside, rng).tell,
-        direct=DirectServer(socket_of(serve.data_dir, inside.name), DIRECT_METHODS),
+        direct=DirectServer(socket_of(serve.data_dir, inside.node, inside.name), DIRECT_METHODS),
     )
 
 

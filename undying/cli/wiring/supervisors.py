@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from typing import Final
 
@@ -12,9 +14,11 @@ from supervision.gateways import GatewaysSettings, GatewaysSupervisor
 from supervision.heartbeat import Heartbeat
 from supervision.hosts import HostsSettings, HostsSupervisor
 from supervision.placement import Budget
-from supervision.root import RootSupervisor, supervisor_specs
+from supervision.reporting import TRACKER
+from supervision.root import SUPERVISORS, RootSupervisor, supervisor_specs
 from undying.cli.settings import ServeSettings
 from undying.cli.wiring.environment import read_settings
+from undying.cli.wiring.tracker import teller
 from undying.protocol.data import JsonObject
 from undying.protocol.ids import Kind
 
@@ -25,23 +29,24 @@ ENTITIES_PER_HOST_MAX: Final = 20_000
 def build_root(settings: JsonObject, inside: Inside) -> RootSupervisor:
     """Build the program `root`: the same settings for every supervisor."""
     serve = read_settings(settings, inside)
-    programs = ("hosts", "sessions", "characters", "providers", "gateways")
+    programs = [*SUPERVISORS.values(), TRACKER]
     specs = supervisor_specs({program: serve.to_plain() for program in programs}, heartbeat=_heartbeat(serve))
-    return RootSupervisor(specs, inside, random.Random(), time.monotonic)
+    return RootSupervisor(specs, inside, random.Random(), time.monotonic, _end, teller(inside))
 
 
 def build_hosts(settings: JsonObject, inside: Inside) -> HostsSupervisor:
     """Build the program `hosts`."""
     serve = read_settings(settings, inside)
     budget = Budget(hosts_per_node=serve.actors_per_node, entities_per_host_max=ENTITIES_PER_HOST_MAX)
-    return HostsSupervisor(HostsSettings(serve.spares, budget, settings, heartbeat=_heartbeat(serve)), inside, random.Random())
+    hosts = HostsSettings(serve.spares, budget, settings, heartbeat=_heartbeat(serve))
+    return HostsSupervisor(hosts, inside, random.Random(), teller(inside))
 
 
 def build_gateways(settings: JsonObject, inside: Inside) -> GatewaysSupervisor:
     """Build the program `gateways`."""
     serve = read_settings(settings, inside)
     gateways = GatewaysSettings(serve.gateways, settings, heartbeat=_heartbeat(serve))
-    return GatewaysSupervisor(gateways, inside, random.Random(), time.monotonic)
+    return GatewaysSupervisor(gateways, inside, random.Random(), time.monotonic, teller(inside))
 
 
 def build_sessions(settings: JsonObject, inside: Inside) -> EntitySupervisor:
@@ -61,7 +66,12 @@ def build_providers(settings: JsonObject, inside: Inside) -> EntitySupervisor:
 
 def _entities(kind: Kind, settings: JsonObject, inside: Inside) -> EntitySupervisor:
     read_settings(settings, inside)
-    return EntitySupervisor(kind, EntitySettings(), inside, random.Random(), time.monotonic)
+    return EntitySupervisor(kind, EntitySettings(), inside, random.Random(), time.monotonic, teller(inside))
+
+
+def _end() -> None:
+    """End this process as a crash would, after which the runtime starts the root again."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _heartbeat(serve: ServeSettings) -> Heartbeat:
