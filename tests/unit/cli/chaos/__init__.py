@@ -1,0 +1,1 @@
+"""`undying chaos`: its plan, its orders, its tables."""
