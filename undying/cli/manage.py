@@ -8,22 +8,22 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.text import Text
+from rich.console import Console
+from rich.markup import escape
 
-from undying.cli import tree
+from undying.cli import endings, tree
 from undying.cli.management import Management
+from undying.cli.watch import ANSWER_S, watch
 from undying.protocol.data import JsonObject
-from undying.protocol.errors import Code, UndyingError
 from undying.protocol.ids import ID_PATTERN, Role, is_id, parse_role
 
-WATCH_S: Final = 0.5
-"""How often `status --watch` looks."""
+HISTORY: Final = 20
+"""Endings that `status --history` shows when it is not told how many."""
 
 Url = Annotated[
     str | None,
@@ -66,48 +66,51 @@ def invite(
 
 
 def status(
+    count: Annotated[
+        int | None, typer.Argument(metavar="[N]", min=1, max=1000, help=f"With --history: how many, {HISTORY} by default.")
+    ] = None,
     url: Url = None,
     data_dir: DataDirectory = DEFAULT_DATA_DIR,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep looking until Ctrl-C.")] = False,
+    keep_looking: Annotated[bool, typer.Option("--watch", help="Keep looking until Ctrl-C.")] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show what ended last, and what was decided.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is alive in the server, and under whom."""
-    if watch and as_json:
+    """Show what is alive in the server, and under whom; or what ended in it."""
+    if keep_looking and as_json:
         raise typer.BadParameter("--watch keeps printing and --json prints one document: choose one")
+    if keep_looking and history:
+        raise typer.BadParameter("--watch shows what ended below the tree: leave --history out")
+    if count is not None and not history:
+        raise typer.BadParameter("a number goes with --history", param_hint="N")
     server = find(url, data_dir)
-    if watch:
-        _watch(server)
+    if keep_looking:
+        watch(replace(server, timeout_s=ANSWER_S))
+    elif history:
+        _show_history(server, count or HISTORY, as_json)
     elif as_json:
         print(json.dumps(server.status()))
     else:
-        Console().print(tree.table(server.status()))
+        now = server.status()
+        Console().print(tree.table(now), *(escape(way) for way in tree.ways_out(now)), sep="\n")
+
+
+def _show_history(server: Management, count: int, as_json: bool) -> None:
+    told = server.endings(count)
+    if as_json:
+        print(json.dumps({**server.status(), "history": told["history"]}))
+        return
+    rows = [row for row in told["history"] if isinstance(row, dict)] if isinstance(told["history"], list) else []
+    if not rows:
+        print("nothing ended so far")
+        return
+    Console().print(endings.table(rows, time.time_ns() // 1_000_000))
+    if told.get("lost"):
+        print(f"{told['lost']} more were dropped on the way to the tracker")
 
 
 def find(url: str | None, data_dir: Path) -> Management:
     """Find the server. The token has a variable and no option, which would show in the list of processes."""
     return Management.find(url, data_dir, os.environ.get(TOKEN_VARIABLE))
-
-
-def _watch(server: Management) -> None:
-    """Draw again and again. A server that is away for a moment is what this is for: it says so and goes on."""
-    drawn: RenderableType = tree.table(server.status())
-    try:
-        with Live(drawn, auto_refresh=False) as live:
-            while True:
-                live.update(drawn, refresh=True)
-                time.sleep(WATCH_S)
-                drawn = _look(server)
-    except KeyboardInterrupt:
-        return
-
-
-def _look(server: Management) -> RenderableType:
-    try:
-        return tree.table(server.status())
-    except UndyingError as problem:
-        if problem.failure.code in (Code.NOT_AUTHENTICATED, Code.FORBIDDEN):
-            raise
-        return Text(problem.failure.message, style="bold red")
 
 
 def _show(made: JsonObject, as_json: bool, keys: tuple[str, ...]) -> None:

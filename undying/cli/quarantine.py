@@ -57,10 +57,11 @@ def _in_quarantine(server: Management) -> list[JsonObject]:
 
 
 def _table(rows: list[JsonObject]) -> Table:
-    drawn = Table("actor", "state", "why", "before that", box=None, header_style="bold", pad_edge=False)
+    drawn = Table("actor", "state", "why", "before that", "way out", box=None, header_style="bold", pad_edge=False)
     for row in rows:
         history = row.get("history")
         endings = [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
         before = "\n".join(f"{each.get('reason')}: {each.get('detail')}" for each in endings[:SHOWN_MAX])
-        drawn.add_row(*(escape(str(part)) for part in (row.get("id"), row.get("state"), row.get("reason", ""), before)))
+        shown = (row.get("id"), row.get("state"), row.get("reason", ""), before, row.get("way_out", ""))
+        drawn.add_row(*(escape(str(part)) for part in shown))
     return drawn

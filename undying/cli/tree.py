@@ -15,6 +15,8 @@ from rich.table import Table
 from undying.protocol.data import Json, JsonObject
 
 COLUMNS: Final = ("kind", "state", "pid", "node", "epoch", "restarts")
+LEAVES: Final = ("session", "character", "provider", "spare")
+CALM: Final = ("live", "resting")
 WHY_MAX: Final = 60
 """Characters of the last column."""
 STYLES: Final[Mapping[str, str]] = {
@@ -67,19 +69,52 @@ def _draw(top: int, rows: Sequence[JsonObject], by_parent: Mapping[Json, list[in
             pending.append((child, below + ("└─ " if last else "├─ "), below + ("   " if last else "│  ")))
 
 
-def table(status: JsonObject) -> Table:
-    """Draw the answer of `GET /v1/status`."""
-    rows = [row for row in _list(status.get("actors")) if isinstance(row, dict)]
+def count(status: JsonObject) -> int:
+    """Return how many rows the answer of `GET /v1/status` has."""
+    return len(_rows(status))
+
+
+def ways_out(status: JsonObject) -> list[str]:
+    """Return a line for each row that waits for somebody: what is to be done."""
+    return [f"{row.get('id')}: {row['way_out']}" for row in _rows(status) if row.get("way_out")]
+
+
+def fitted(drawn: Sequence[Branch], rows_max: int) -> tuple[list[Branch], int]:
+    """Leave out rows until there are at most `rows_max`, and tell how many: what lives and has no children first."""
+    parents = {branch.row.get("parent") for branch in drawn}
+    calm = [
+        number
+        for number, branch in enumerate(drawn)
+        if branch.row.get("kind") in LEAVES and branch.row.get("state") in CALM and branch.row.get("id") not in parents
+    ]
+    over = max(0, len(drawn) - rows_max)
+    left_out = set(calm[max(0, len(calm) - over) :])
+    kept = [branch for number, branch in enumerate(drawn) if number not in left_out][:rows_max]
+    return kept, len(drawn) - len(kept)
+
+
+def table(status: JsonObject, rows_max: int | None = None) -> Table:
+    """Draw the answer of `GET /v1/status`, whole, or in at most `rows_max` lines below the heading."""
+    whole = branches(_rows(status))
+    shown, left_out = (whole, 0) if rows_max is None or len(whole) <= rows_max else fitted(whole, rows_max - 1)
     drawn = Table(title=escape(str(status.get("url", ""))), title_justify="left", box=None, header_style="bold", pad_edge=False)
     drawn.add_column("actor", no_wrap=True)
+    one_line = rows_max is not None
     for name in COLUMNS:
-        drawn.add_column(name, justify="right" if name in ("pid", "epoch", "restarts") else "left", no_wrap=name != "node")
-    drawn.add_column("last exit")
-    for lead, row in branches(rows):
+        right = name in ("pid", "epoch", "restarts")
+        drawn.add_column(name, justify="right" if right else "left", no_wrap=one_line or name != "node")
+    drawn.add_column("last exit", no_wrap=one_line, overflow="ellipsis" if one_line else "fold")
+    for lead, row in shown:
         style = STYLES.get(str(row.get("state")), "")
         cells = [_cell(row.get(name), style if name == "state" else "") for name in COLUMNS] + [_cell(_why(row))]
         drawn.add_row(f"[dim]{lead}[/dim]{_cell(row.get('id'))}" if lead else _cell(row.get("id")), *cells)
+    if left_out:
+        drawn.add_row(f"[dim]… and {left_out} more[/dim]")
     return drawn
+
+
+def _rows(status: JsonObject) -> list[JsonObject]:
+    return [row for row in _list(status.get("actors")) if isinstance(row, dict)]
 
 
 def _why(row: JsonObject) -> str:

@@ -41,6 +41,21 @@ def test_an_invite_names_a_user_only_when_one_is_given(server: ScriptedServer) -
     ]
 
 
+def test_as_many_endings_are_asked_for_as_wanted(server: ScriptedServer) -> None:
+    server.answer("GET /v1/history?limit=5", 200, {"history": [], "lost": 0})
+    assert Management(server.url, "admin").endings(5) == {"history": [], "lost": 0}
+
+
+def test_who_is_in_a_hurry_waits_less_for_an_answer() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        server = Management(f"http://127.0.0.1:{silent.getsockname()[1]}", "admin", timeout_s=0.05)
+        with pytest.raises(UndyingError) as refused:
+            server.status()
+    assert _code_of(refused) is Code.UNAVAILABLE
+
+
 def test_the_servers_error_arrives_as_it_was_given(server: ScriptedServer) -> None:
     server.answer("GET /v1/status", 401, Failure(Code.NOT_AUTHENTICATED, "no such token").to_wire())
     with pytest.raises(UndyingError) as refused:

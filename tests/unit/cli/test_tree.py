@@ -2,9 +2,10 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
-from undying.cli.tree import branches, table
+from undying.cli.tree import branches, fitted, table
 from undying.protocol.data import Json, JsonObject
 
 
@@ -51,6 +52,42 @@ def test_two_rows_of_one_id_both_show() -> None:
 def test_a_deep_tree_does_not_overflow() -> None:
     rows = [_row(str(n), str(n - 1) if n else None) for n in range(3_000)]
     assert len(branches(rows)) == 3_000
+
+
+def _rows(sessions: int) -> list[JsonObject]:
+    top = [_row("root", None), _row("supervisor:sessions", "root"), _row("supervisor:gateways", "root")]
+    kinds: list[JsonObject] = [{"kind": "root"}, {"kind": "supervisor"}, {"kind": "supervisor"}]
+    whole = [row | kind for row, kind in zip(top, kinds, strict=True)]
+    return [*whole, *(_row(f"session:{number}", "supervisor:sessions") for number in range(sessions))]
+
+
+def test_a_tree_that_does_not_fit_leaves_out_what_is_well_before_anything_else() -> None:
+    rows = _rows(10)
+    rows[5]["state"] = "quarantined"
+    shown, left_out = fitted(branches(rows), 5)
+    assert [branch.row["id"] for branch in shown] == [
+        "root",
+        "supervisor:sessions",
+        "session:0",
+        "session:2",
+        "supervisor:gateways",
+    ]
+    assert left_out == 8
+
+
+def test_a_tree_with_nothing_to_spare_is_cut_at_its_end() -> None:
+    shown, left_out = fitted(branches(_rows(2)), 2)
+    assert ([branch.row["id"] for branch in shown], left_out) == (["root", "supervisor:sessions"], 3)
+
+
+@pytest.mark.parametrize("rows_max", [1, 4, 8, 12, 13, 14, 99])
+def test_a_table_takes_no_more_lines_than_it_may(rows_max: int) -> None:
+    out = io.StringIO()
+    rows = [*_rows(10)]
+    Console(file=out, width=100).print(table({"url": "http://here:1", "actors": [*rows]}, rows_max))
+    lines = out.getvalue().splitlines()
+    assert len(lines) == 2 + min(rows_max, len(rows))
+    assert ("more" in lines[-1]) == (rows_max < len(rows))
 
 
 def test_a_table_shows_ids_states_and_numbers_as_they_are() -> None:
