@@ -2,8 +2,8 @@
 
 Where the server is and which token counts: `--url` and `UNDYING_ADMIN_TOKEN` win, the data directory has the rest.
 
-Bounds: each wait for the server takes at most `TIMEOUT_S`, an answer holds at most `BODY_BYTES_MAX`. Redirects are not followed
-(they would carry the token elsewhere), and no proxy is asked for this machine's own addresses.
+Bounds: each wait for the server takes at most `TIMEOUT_S`, or what is asked for; an answer holds at most `BODY_BYTES_MAX`.
+Redirects are not followed (they would carry the token elsewhere), and no proxy is asked for this machine's own addresses.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 @dataclass(frozen=True)
 class Management:
-    """A server's management API. `url` is the server's base url."""
+    """A server's management API. `url` is the server's base url; each wait for it takes at most `timeout_s`."""
 
     url: str
     token: str = field(repr=False)
+    timeout_s: float = TIMEOUT_S
 
     @classmethod
     def find(cls, url: str | None, data_dir: Path, token: str | None) -> Self:
@@ -85,6 +86,10 @@ class Management:
         """Return `{id, history}`: how an entity ended so far, latest first."""
         return self._ask("GET", f"/v1/actors/{stream}/history", None)
 
+    def endings(self, limit: int) -> JsonObject:
+        """Return `{history, lost}`: up to `limit` endings in the whole tree, the latest first."""
+        return self._ask("GET", f"/v1/history?limit={limit}", None)
+
     def readmit(self, stream: str) -> JsonObject:
         """Have a quarantined or failed entity tried again; returns `{id}`."""
         return self._ask("POST", f"/v1/actors/{stream}/readmit", {})
@@ -101,7 +106,7 @@ class Management:
             request.data = json.dumps(body).encode()
             request.add_header("Content-Type", "application/json")
         try:
-            with _opener(self.url).open(request, timeout=TIMEOUT_S) as response:
+            with _opener(self.url).open(request, timeout=self.timeout_s) as response:
                 return _read_object(response.read(BODY_BYTES_MAX))
         except urllib.error.HTTPError as refused:
             with refused:

@@ -95,6 +95,10 @@ def test_invite_reads_a_role_as_people_write_it(server: ScriptedServer, undying:
         ("invite", "s1", "--role", "gm", "--name", "Ann", "--user", "a/b"),
         ("invite", "s1", "--role", "gm"),
         ("status", "--watch", "--json"),
+        ("status", "--watch", "--history"),
+        ("status", "5"),
+        ("status", "--history", "0"),
+        ("status", "--history", "1001"),
         ("new",),
         ("nonsense",),
     ],
@@ -125,6 +129,34 @@ def test_status_prints_what_the_server_said(server: ScriptedServer, undying: Com
     server.answer("GET /v1/status", 200, status)
     assert json.loads(undying("status", "--json").out) == status
     assert "root" in undying("status").out
+
+
+ENDED: Json = {"at_ms": 0, "id": "session:s1", "reason": "killed", "detail": "signal 9", "decided": "restart", "nth": 3}
+
+
+def test_status_with_history_shows_what_ended(server: ScriptedServer, undying: Command) -> None:
+    server.answer("GET /v1/history?limit=7", 200, {"history": [ENDED], "lost": 2})
+    shown = undying("status", "--history", "7").out
+    assert "session:s1" in shown
+    assert "2 more were dropped" in shown
+    server.answer("GET /v1/history?limit=20", 200, {"history": [], "lost": 0})
+    assert undying("status", "--history").out == "nothing ended so far\n"
+
+
+def test_status_with_history_as_json_is_the_status_and_the_history(server: ScriptedServer, undying: Command) -> None:
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": []})
+    server.answer("GET /v1/history?limit=20", 200, {"history": [ENDED], "lost": 0})
+    assert json.loads(undying("status", "--history", "--json").out) == {"url": server.url, "actors": [], "history": [ENDED]}
+
+
+def test_the_way_out_of_what_failed_is_shown_below_the_tree_and_in_the_quarantine(
+    server: ScriptedServer, undying: Command
+) -> None:
+    ill: Json = {"id": "session:s1", "kind": "session", "state": "failed", "way_out": "see [a person]"}
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": [ill]})
+    server.answer("GET /v1/actors/session:s1/history", 200, {"id": "session:s1", "history": []})
+    assert "session:s1: see [a person]" in undying("status").out
+    assert "see [a person]" in undying("quarantine", "list").out
 
 
 def test_a_url_on_the_command_line_wins(server: ScriptedServer, undying: Command) -> None:
