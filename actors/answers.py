@@ -69,7 +69,7 @@ class Answers:
     def __init__(self, per_user: int = PER_USER, users: int = USERS) -> None:
         self._per_user = per_user
         self._users_max = users
-        self._users: OrderedDict[str, OrderedDict[str, Record]] = OrderedDict()
+        self._users: OrderedDict[str, dict[str, Record]] = OrderedDict()
         self._pending: set[tuple[str, str]] = set()
 
     def get(self, user: str, op_id: str) -> Answer | None:
@@ -88,7 +88,7 @@ class Answers:
         record = cast(Record, msgpack.packb((user, op_id, epoch, seq, answer.result, answer.error, answer.pending)))
         given = self._users.get(user)
         if given is None:
-            given = self._users[user] = OrderedDict()
+            given = self._users[user] = {}  # keeps its order, and takes a third of what an OrderedDict does
         else:
             self._users.move_to_end(user)
             given.pop(op_id, None)  # what was pending is now the newest answer, not as old as its question
@@ -119,7 +119,7 @@ class Answers:
                 del self._users[user]
                 return
 
-    def _forget_answer(self, user: str, given: OrderedDict[str, Record], newest: str) -> None:
+    def _forget_answer(self, user: str, given: dict[str, Record], newest: str) -> None:
         for op_id in given:
             if op_id != newest and (user, op_id) not in self._pending:
                 del given[op_id]

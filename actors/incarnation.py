@@ -51,8 +51,11 @@ S = TypeVar("S")
 T = TypeVar("T", bound=Asker)
 
 RECORDS_MAX: Final = 1_024
-TAIL_ENTRIES_MAX: Final = 1_000
-TAIL_BYTES_MAX: Final = 1 << 20
+TAIL_ENTRIES_MAX: Final = 256
+TAIL_BYTES_MAX: Final = 256 << 10
+"""Some seconds of a busy table, for those whose connection broke. Each table holds as much all the time; who was away longer
+is given what the journal has."""
+
 PROJECTIONS_BYTES_MAX: Final = 1 << 20
 GAPS_MAX: Final = 16
 """Rollbacks that are remembered. Older ones than the kept checkpoints do not matter, and these are saved every few minutes."""
