@@ -92,7 +92,8 @@ class Api:
             self._route("/v1/history", {"GET": self._endings}),
             self._route("/v1/actors/{stream}/history", {"GET": self._history}),
             self._route("/v1/actors/{stream}/readmit", {"POST": self._readmit}),
-            self._route("/v1/nodes/{node}/drain", {"POST": self._drain}),
+            self._route("/v1/nodes/{node}/drain", {"POST": self._drain, "DELETE": self._undrain}),
+            self._route("/v1/restart", {"POST": self._restart}),
             self._route(CONNECT_PATH, {"GET": self._not_a_socket}),
             self._route("/healthz", {"GET": self._healthy}),
             self._route("/readyz", {"GET": self._ready}),
@@ -205,6 +206,17 @@ class Api:
     async def _drain(self, request: Asked) -> Response:
         self._check_admin(request)
         return _json(await self.tables.drain(str(request.path_params["node"])), 202)
+
+    async def _undrain(self, request: Asked) -> Response:
+        self._check_admin(request)
+        node = str(request.path_params["node"])
+        await self.tables.undrain(node)
+        return _json({"node": node})
+
+    async def _restart(self, request: Asked) -> Response:
+        self._check_admin(request)
+        await self.tables.restart()
+        return _json({}, 202)
 
     def _entity(self, request: Asked) -> str:
         """Return the stream that an admin names in the path."""

@@ -120,7 +120,15 @@ class Tables(Protocol):
         ...
 
     async def drain(self, node: str) -> JsonObject:
-        """Begin to empty a node's processes; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        """Begin to empty a node; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
+        ...
+
+    async def undrain(self, node: str) -> None:
+        """Use a node again that was to be drained. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        ...
+
+    async def restart(self) -> None:
+        """Begin to replace every process by a fresh one. Raises UndyingError UNAVAILABLE."""
         ...
 
     async def readmit(self, stream: str) -> None:

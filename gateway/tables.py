@@ -47,7 +47,15 @@ class Overview(Protocol):
         ...
 
     async def drain(self, node: str) -> JsonObject:
-        """Begin to empty a node's processes; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        """Begin to empty a node; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
+        ...
+
+    async def undrain(self, node: str) -> None:
+        """Use a node again that was to be drained. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        ...
+
+    async def restart(self) -> None:
+        """Begin to replace every process by a fresh one. Raises UndyingError UNAVAILABLE."""
         ...
 
     async def readmit(self, stream: str) -> None:
@@ -176,8 +184,16 @@ class HubTables:
         await self._overview.readmit(stream)
 
     async def drain(self, node: str) -> JsonObject:
-        """Begin to empty the processes of a node. Raises UndyingError."""
+        """Begin to empty a node. Raises UndyingError."""
         return await self._overview.drain(node)
+
+    async def undrain(self, node: str) -> None:
+        """Use a node again. Raises UndyingError."""
+        await self._overview.undrain(node)
+
+    async def restart(self) -> None:
+        """Begin to replace every process. Raises UndyingError."""
+        await self._overview.restart()
 
     async def ready(self) -> None:
         """Make a round trip through supervisors, a session and the store, or share one just made. Raises UndyingError."""

@@ -1,68 +1,100 @@
-"""`undying drain`: replaces all hosts, spares and gateways of a node, one after the other, while people play.
+"""`undying drain` and `undying restart`: processes end in order while people play.
 
-On a server of one node that is a rolling restart: tables move to fresh processes with their states saved, clients of a gateway
-are told to come back. Supervisors are left alone; killed, they come back by themselves.
+Drain empties a node that is to be shut down: its tables move to other nodes with their states saved, clients of its gateways
+are told to come back, and nothing new comes there until it is used again (`--undo`). Restart replaces every process of a server
+by a fresh one, the supervisors and the root too; each gateway's successor listens before it ends.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Annotated, Final
 
 import typer
 
 from undying.cli.manage import DEFAULT_DATA_DIR, AsJson, DataDirectory, Url, find
 from undying.cli.management import Management
+from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 from undying.protocol.ids import is_id
 
-KINDS: Final = ("session", "character", "provider", "gateway", "spare")
+STAY: Final = ("root", "supervisor", "tracker")
+"""Kinds that a drain leaves where they are."""
 WAIT_S: Final = 600.0
 LOOK_S: Final = 0.2
+
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until none of the processes is left.")]
 
 
 def drain(
     node: Annotated[str, typer.Argument(help="A node as `undying status` names it.")],
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until none of its processes is left.")] = True,
+    undo: Annotated[bool, typer.Option("--undo", help="Use the node again.")] = False,
+    wait: Wait = True,
     url: Url = None,
     data_dir: DataDirectory = DEFAULT_DATA_DIR,
     as_json: AsJson = False,
 ) -> None:
-    """Move everything off a node's processes and end them; tables play on."""
+    """Move everything off a node that is to be shut down; tables play on elsewhere."""
     if not is_id(node):
         raise typer.BadParameter(f"{node!r} is not a node's name", param_hint="NODE")
     server = find(url, data_dir)
-    before = pids_on(server, node)
+    if undo:
+        used = server.undrain(node)
+        print(json.dumps(used) if as_json else f"{node} is used again")
+        return
     begun_s = time.monotonic()
+    before = pids(server, lambda row: row.get("node") == node and row.get("kind") not in STAY)
     report = server.drain(node)
     if wait:
-        wait_until_replaced(server, node, before)
+        wait_until_gone(server, before)
         report["took_s"] = round(time.monotonic() - begun_s, 3)
     if as_json:
         print(json.dumps(report))
     else:
-        done = f"replaced in {report['took_s']} s" if wait else "are being replaced"
+        done = f"gone after {report['took_s']} s" if wait else "are being ended"
         print(f"{report['hosts']} hosts and {report['gateways']} gateways of {node} {done}")
 
 
-def pids_on(server: Management, node: str) -> set[int]:
-    """Return the processes of a node that a drain replaces. Raises UndyingError."""
+def restart(
+    wait: Wait = True,
+    url: Url = None,
+    data_dir: DataDirectory = DEFAULT_DATA_DIR,
+    as_json: AsJson = False,
+) -> None:
+    """Replace every process of a server, one after the other; tables play on."""
+    server = find(url, data_dir)
+    begun_s = time.monotonic()
+    before = pids(server, lambda _: True)
+    server.restart()
+    report: JsonObject = {"processes": len(before)}
+    if wait:
+        wait_until_gone(server, before)
+        report["took_s"] = round(time.monotonic() - begun_s, 3)
+    if as_json:
+        print(json.dumps(report))
+    else:
+        print(f"{len(before)} processes {'replaced in ' + str(report['took_s']) + ' s' if wait else 'are being replaced'}")
+
+
+def pids(server: Management, wanted: Callable[[JsonObject], bool]) -> set[int]:
+    """Return the processes behind the status rows that are wanted. Raises UndyingError."""
     actors = server.status().get("actors")
     rows = [row for row in actors if isinstance(row, dict)] if isinstance(actors, list) else []
-    there = [row.get("pid") for row in rows if row.get("node") == node and row.get("kind") in KINDS]
-    return {pid for pid in there if isinstance(pid, int)}
+    return {pid for row in rows if wanted(row) and isinstance(pid := row.get("pid"), int)}
 
 
-def wait_until_replaced(server: Management, node: str, before: set[int]) -> None:
+def wait_until_gone(server: Management, before: set[int]) -> None:
     """Wait until none of the processes is left. Raises UndyingError UNAVAILABLE when that takes longer than WAIT_S."""
     deadline_s = time.monotonic() + WAIT_S
     while time.monotonic() < deadline_s:
         try:
-            if not before & pids_on(server, node):
+            now = pids(server, lambda _: True)
+            if now and not before & now:
                 return
         except UndyingError as problem:
-            if problem.failure.code is not Code.UNAVAILABLE:  # the gateway that we ask may be the one that is replaced
+            if problem.failure.code is not Code.UNAVAILABLE:  # who is asked may be the one that is replaced
                 raise
         time.sleep(LOOK_S)
-    raise error(Code.UNAVAILABLE, f"some processes of {node} are still there after {WAIT_S:.0f} s", node=node)
+    raise error(Code.UNAVAILABLE, f"some of the processes are still there after {WAIT_S:.0f} s")

@@ -14,7 +14,7 @@ from actors.runtime import RuntimeFault
 from undying.cli import manage
 from undying.cli.chaos.command import chaos
 from undying.cli.demo.command import demo
-from undying.cli.drain import drain
+from undying.cli.drain import drain, restart
 from undying.cli.quarantine import quarantine
 from undying.cli.serve import serve
 from undying.protocol.errors import UndyingError
@@ -32,6 +32,7 @@ app.command()(manage.new)
 app.command()(manage.invite)
 app.command()(manage.status)
 app.command()(drain)
+app.command()(restart)
 app.add_typer(quarantine, name="quarantine")
 app.command()(demo)
 app.command()(chaos)

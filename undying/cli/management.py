@@ -95,10 +95,18 @@ class Management:
         return self._ask("POST", f"/v1/actors/{stream}/readmit", {})
 
     def drain(self, node: str) -> JsonObject:
-        """Begin to empty the processes of a node; returns `{node, hosts, gateways}`."""
+        """Begin to empty a node; returns `{node, hosts, gateways}`."""
         return self._ask("POST", f"/v1/nodes/{node}/drain", {})
 
-    def _ask(self, method: Literal["GET", "POST"], path: str, body: JsonObject | None) -> JsonObject:
+    def undrain(self, node: str) -> JsonObject:
+        """Use a node again that was to be drained; returns `{node}`."""
+        return self._ask("DELETE", f"/v1/nodes/{node}/drain", None)
+
+    def restart(self) -> JsonObject:
+        """Begin to replace every process."""
+        return self._ask("POST", "/v1/restart", {})
+
+    def _ask(self, method: Literal["GET", "POST", "DELETE"], path: str, body: JsonObject | None) -> JsonObject:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310 - `find` lets http and https pass only
         request.add_header("Authorization", f"Bearer {self.token}")
         request.add_header("Accept", "application/json")

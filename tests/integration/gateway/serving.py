@@ -62,6 +62,7 @@ class FakeTables:
     submitted: list[tuple[Grant, list[JsonObject]]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     readmitted: list[str] = field(default_factory=list)
+    ordered: list[str] = field(default_factory=list)
     stuck: asyncio.Event | None = None
     waiting: int = 0
 
@@ -112,6 +113,14 @@ class FakeTables:
     async def drain(self, node: str) -> JsonObject:
         await self._turn()
         return {"node": node, "hosts": 1, "gateways": 1}
+
+    async def undrain(self, node: str) -> None:
+        await self._turn()
+        self.ordered.append(f"undrain {node}")
+
+    async def restart(self) -> None:
+        await self._turn()
+        self.ordered.append("restart")
 
     async def readmit(self, stream: str) -> None:
         await self._turn()

@@ -68,6 +68,8 @@ async def test_a_host_header_that_is_no_host_is_not_echoed() -> None:
         ("GET", "/v1/actors/session:s1/history"),
         ("POST", "/v1/actors/session:s1/readmit"),
         ("POST", "/v1/nodes/n1/drain"),
+        ("DELETE", "/v1/nodes/n1/drain"),
+        ("POST", "/v1/restart"),
     ],
 )
 @pytest.mark.parametrize("token", [None, "wrong", "gm", ADMIN + "x", "é"])
@@ -500,6 +502,16 @@ async def test_the_admin_has_a_node_drained() -> None:
     async with serving() as served:
         begun = await served.http("POST", "/v1/nodes/n1/drain", token=ADMIN, body={})
         assert (begun.status, begun.json) == (202, {"node": "n1", "hosts": 1, "gateways": 1})
+        undone = await served.http("DELETE", "/v1/nodes/n1/drain", token=ADMIN)
+        assert (undone.status, undone.json) == (200, {"node": "n1"})
+        assert served.tables.ordered == ["undrain n1"]
+
+
+async def test_the_admin_has_every_process_replaced() -> None:
+    async with serving() as served:
+        begun = await served.http("POST", "/v1/restart", token=ADMIN, body={})
+        assert (begun.status, begun.json) == (202, {})
+        assert served.tables.ordered == ["restart"]
 
 
 async def test_an_offer_of_http_2_is_left_unanswered_and_the_request_is_done() -> None:

@@ -28,7 +28,7 @@ class ScriptedServer:
 
     url: str = ""
     answers: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    later: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    later: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
 
     def answer(self, what: str, status: int, body: Json) -> None:
@@ -36,14 +36,14 @@ class ScriptedServer:
         self.answers[what] = (status, json.dumps(body).encode())
 
     def then(self, what: str, status: int, body: Json) -> None:
-        """Script the answers from the second on."""
-        self.later[what] = (status, json.dumps(body).encode())
+        """Script the answer after the last one scripted; the very last one stays."""
+        self.later.setdefault(what, []).append((status, json.dumps(body).encode()))
 
     def take(self, what: str) -> tuple[int, bytes]:
         """Return what is to be answered now."""
         now = self.answers.get(what, (404, b"<html>not here</html>"))
-        if what in self.later:
-            self.answers[what] = self.later.pop(what)
+        if self.later.get(what):
+            self.answers[what] = self.later[what].pop(0)
         return now
 
 
@@ -68,6 +68,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
 
         do_GET = _reply  # noqa: N815 - the name is the library's
         do_POST = _reply  # noqa: N815 - the name is the library's
+        do_DELETE = _reply  # noqa: N815 - the name is the library's
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the library's
             """Keep quiet."""

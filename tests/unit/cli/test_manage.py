@@ -215,3 +215,23 @@ def test_drain_waits_until_the_processes_are_others(server: ScriptedServer, undy
     assert (told["node"], told["hosts"], told["gateways"]) == ("n1", 1, 0)
     assert told["took_s"] >= 0
     assert undying("drain", "no node!").exit_code == 2
+
+
+def test_a_drain_is_undone(server: ScriptedServer, undying: Command) -> None:
+    server.answer("DELETE /v1/nodes/n1/drain", 200, {"node": "n1"})
+    done = undying("drain", "n1", "--undo")
+    assert (done.exit_code, done.out) == (0, "n1 is used again\n")
+
+
+def test_restart_waits_until_every_process_is_another_one(server: ScriptedServer, undying: Command) -> None:
+    def rows(first: int) -> Json:
+        kinds: list[Json] = ["root", "supervisor", "session"]
+        return [{"id": kind, "kind": kind, "node": "n1", "pid": first + number} for number, kind in enumerate(kinds)]
+
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": rows(10)})
+    server.answer("POST /v1/restart", 202, {})
+    server.then("GET /v1/status", 200, {"url": server.url, "actors": rows(12)})
+    server.then("GET /v1/status", 200, {"url": server.url, "actors": rows(20)})
+    done = undying("restart", "--json")
+    assert done.exit_code == 0
+    assert json.loads(done.out)["processes"] == 3

@@ -77,7 +77,7 @@ class FakeRuntime:
 
     script: Script
 
-    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False) -> Ref:
+    async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False, node: str = "") -> Ref:
         self.script.note(f"spawn {name} restarts={restarts}")
         self.script.program = program
         if self.script.start_fails:
@@ -90,6 +90,9 @@ class FakeRuntime:
 
     async def names(self) -> list[str]:
         return list(self.script.left)
+
+    async def nodes(self) -> list[str]:
+        return ["n1"]
 
     async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         if name in self.script.left:

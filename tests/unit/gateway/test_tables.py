@@ -57,6 +57,12 @@ class KnownOverview:
     async def drain(self, node: str) -> JsonObject:
         raise error(Code.NOT_FOUND, "not here", node=node)
 
+    async def undrain(self, node: str) -> None:
+        raise error(Code.NOT_FOUND, "not here", node=node)
+
+    async def restart(self) -> None:
+        raise error(Code.UNAVAILABLE, "no root")
+
 
 class Desk:
     """Tables over a scripted host."""

@@ -184,8 +184,16 @@ class Supervisors:
         await self._owner(stream).call("readmit", stream)
 
     async def drain(self, node: str) -> JsonObject:
-        """Begin to empty the processes of a node. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        """Begin to empty a node. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
         return cast(JsonObject, await self._root.call("drain", node))
+
+    async def undrain(self, node: str) -> None:
+        """Use a node again. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
+        await self._root.call("undrain", node)
+
+    async def restart(self) -> None:
+        """Begin to replace every process. Raises UndyingError UNAVAILABLE."""
+        await self._root.call("restart")
 
     def _owner(self, stream: str) -> Reach:
         return self._owners[split_stream(stream)[0]]

@@ -1,0 +1,28 @@
+"""A rolling restart of a real server while people play: nothing lost, nothing refused, hardly a pause."""
+
+import asyncio
+
+import pytest
+
+from tests.integration.players import party
+from tests.integration.serving import Server
+from tests.integration.test_actor_killed import pid_of
+from undying.cli.drain import pids, wait_until_gone
+from undying.cli.management import Management
+
+pytestmark = [pytest.mark.ray]
+
+
+async def test_people_play_on_while_every_process_of_their_server_is_replaced(server: Server) -> None:
+    management = Management(server.url, server.admin_token)
+    async with party(server, ["ada", "bea"]) as playing:
+        playing.begin()
+        await playing.until(more=40)
+        session = playing.streams[0]
+        before = await asyncio.to_thread(pids, management, lambda _: True)
+        assert await pid_of(server, session) in before
+        await asyncio.to_thread(management.restart)
+        await asyncio.to_thread(wait_until_gone, management, before)
+        await playing.until(more=40)
+        await playing.finish()
+        await playing.verdict()
