@@ -105,13 +105,14 @@ class Keeper:
             await self._stop_child(child)
 
     async def replace(self, child_id: str) -> None:
-        """Kill a child; returns when it is up again. Raises KeyError when there is none of that id."""
+        """Kill a child; returns when it is up again, if it is needed. Raises KeyError when there is none of that id."""
         child = self.children[child_id]
         if child.ref is not None:
             child.up.clear()
             child.on_purpose = True
             await kill_surely(child.ref.name, self._runtime)
-        await child.up.wait()
+        if child.spec.needed:  # another one may never come up
+            await child.up.wait()
 
     async def hand_over(self, child_id: str) -> None:
         """Start a child's successor, and only then end the child in order; returns when the successor is in its place.

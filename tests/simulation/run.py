@@ -19,7 +19,7 @@ FAULTS_S = 12.0
 PEACE_S = 180.0
 OPS = 14
 HP = 500_000
-SUPERVISORS = ("hosts", "sessions", "characters", "providers", "gateways")
+SUPERVISORS = ("hosts", "sessions", "characters", "providers", "gateways", "tracker")
 
 
 def simulate(seed: int) -> None:
