@@ -145,9 +145,14 @@ class Result:
         return [example for outcome in self.outcomes for example in outcome.examples]
 
     @property
+    def kept(self) -> bool:
+        """Tell whether nothing was lost, repeated or out of order."""
+        return not any(self.total(name) for name in ("lost", "repeated", "out_of_order"))
+
+    @property
     def clean(self) -> bool:
-        """Tell whether nothing was lost, repeated or out of order, and the server recovered each time."""
-        return not (self.broken or any(self.total(name) for name in ("lost", "repeated", "out_of_order")))
+        """Tell whether the same, and the server recovered each time."""
+        return self.kept and not self.broken
 
     def total(self, name: str) -> int:
         """Return the sum of one of the outcomes' counts."""

@@ -50,9 +50,15 @@ def drawn(results: Sequence[Result]) -> RenderableType:
         style = "" if result.clean else "bold red"
         grid.add_row(Text(result.cell.id, style=style), *(Text(cell, style=style) for cell in _cells(result)))
     said = [Text(line, style="red") for result in results for line in _troubles(result)]
-    clean = all(result.clean for result in results)
-    end = Text("Nothing was lost.", style="bold green") if clean else Text("The promise was broken.", style="bold red")
-    return Group(grid, Text(""), *said, end)
+    return Group(grid, Text(""), *said, _end(results))
+
+
+def _end(results: Sequence[Result]) -> Text:
+    if all(result.clean for result in results):
+        return Text("Nothing was lost.", style="bold green")
+    if all(result.kept for result in results):
+        return Text("Nothing was lost, but the server did not always recover.", style="bold red")
+    return Text("The promise was broken.", style="bold red")
 
 
 def markdown(results: Sequence[Result]) -> str:

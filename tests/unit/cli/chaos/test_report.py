@@ -32,6 +32,13 @@ def test_the_terminal_says_that_nothing_was_lost_or_what_was_word_for_word() -> 
     assert "gateway:stop:idle: lost: [b]a line[/b]" in _text(_results(lost=1))
 
 
+def test_the_terminal_tells_a_server_that_did_not_recover_from_a_promise_that_was_broken() -> None:
+    stuck = Result(Cell("root", "hog", "idle"), [Outcome(broken="nothing was acknowledged any more")])
+    text = _text([stuck])
+    assert "nothing was acknowledged any more" in text
+    assert "Nothing was lost, but the server did not always recover." in text
+
+
 def test_the_document_has_an_overview_for_each_load_and_all_cells() -> None:
     lines = markdown(_results()).splitlines()
     assert "| session | 41.3 / 48.0 |" in lines
