@@ -2,13 +2,14 @@
 
     (asked) ─▶ starting ─activated▶ live ─host gone▶ restarting ─activated▶ live
                   │                                      │ too often ─▶ quarantined
-                  └─ refused ─▶ forgotten, or failed     └─ data damaged ─▶ failed
+                  └─ refused ─▶ resting, or failed       └─ data damaged ─▶ failed
 
     live ─rested▶ resting ─released▶ forgotten, or starting when somebody asked meanwhile
     live ─leaving▶ restarting ─left, or LEAVE_S▶ (activation elsewhere)
     quarantined, failed ─readmitted▶ restarting
 
-Every activation has a number (`attempt`); an outcome with an older number than the entity's is of no interest any more.
+Every activation, pause and release has a number of its own (`attempt`); an outcome with another number than the entity's is
+of no interest any more. No number comes twice: an entity may be forgotten and asked for again before the last outcome is in.
 Those who ask while an activation is under way wait for that one: there is never more than one per entity. A place is asked for
 only when the last one was given back, or it would be taken away again by a release that was still on its way.
 
@@ -18,6 +19,7 @@ and nobody waits for it, unless it is being checked because somebody saw it fail
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal, TypeAlias, assert_never
@@ -68,7 +70,8 @@ State: TypeAlias = Literal["starting", "live", "restarting", "resting", "quarant
 class Entity:
     """One entity. `created` says that it was live once, so it is brought back unasked; `suspect` that its host died.
 
-    `leaving` names the host that is about to let it go.
+    `leaving` names the host that is about to let it go. `checked` says that a live one is being activated where it is, since
+    somebody saw it fail there.
     """
 
     stream: str
@@ -79,6 +82,7 @@ class Entity:
     create: bool = False
     created: bool = False
     suspect: bool = False
+    checked: bool = False
     avoid: str = ""
     near: str = ""
     leaving: str = ""
@@ -95,6 +99,7 @@ class EntityTable:
         self.entities: dict[str, Entity] = {}
         self._spec = spec
         self._rng = rng
+        self._numbers = itertools.count(1)
 
     def handle(self, event: Event, now: float) -> list[Instruction]:
         """Take an event in at `now` (seconds) and return what is to be done, in order."""
@@ -139,10 +144,10 @@ class EntityTable:
                 return self._begin(entity, asked)
             assert entity.failure is not None
             return [Refuse(asked.ticket, entity.failure)]
-        if entity.state == "live" and entity.home is not None and not entity.waiting:
+        if entity.state == "live" and entity.home is not None and not entity.checked:
             if entity.home.host != asked.avoid:
                 return [Answer(asked.ticket, entity.home.host)]
-            entity.waiting[asked.ticket] = asked
+            entity.waiting[asked.ticket], entity.checked = asked, True
             return [self._activate(entity, on=entity.home)]  # it may be well, or the news of its death is on the way
         if len(entity.waiting) >= WAITERS_MAX:
             return [Refuse(asked.ticket, Failure(Code.OVERLOADED, "too many wait for it", {"stream": asked.stream}))]
@@ -156,7 +161,7 @@ class EntityTable:
         return [self._activate(entity)]
 
     def _activate(self, entity: Entity, on: Home | None = None) -> Activate:
-        entity.attempt += 1
+        entity.attempt = next(self._numbers)
         entity.leaving = ""
         entity.create = any(asked.create for asked in entity.waiting.values())
         return Activate(entity.stream, entity.attempt, entity.create, on, entity.avoid, entity.near, entity.suspect)
@@ -168,7 +173,7 @@ class EntityTable:
         if entity is None or event.attempt != entity.attempt:
             return []
         entity.state, entity.home, entity.created, entity.tries = "live", event.home, True, 0
-        entity.suspect = False
+        entity.suspect = entity.checked = False
         entity.retry_at = 0.0
         answers = [Answer(ticket, event.home.host) for ticket in entity.waiting]
         entity.waiting.clear()
@@ -182,8 +187,7 @@ class EntityTable:
             entity.tries += 1
             return [*refusals, self._pause(entity, self._spec.backoff.delay(entity.tries, self._rng))]
         if failure.row.recoverable:
-            del self.entities[entity.stream]
-            return refusals
+            return [*refusals, self._rest(entity)]  # it keeps no place that it does not need
         if entity.retry_at == 0.0:  # whoever asks again and again finds the same failure: it is recorded once
             refusals.append(Record(replace(_ending(entity, "", Exit("failed", failure.message)), decided="failed")))
         entity.state, entity.home, entity.failure, entity.retry_at = "failed", None, failure, now + FAILED_S
@@ -196,6 +200,7 @@ class EntityTable:
         denied = [ticket for ticket, asked in entity.waiting.items() if not asked.create]
         for ticket in denied:
             del entity.waiting[ticket]
+        entity.state, entity.home = "starting", None
         return [*(Refuse(ticket, failure) for ticket in denied), self._activate(entity)]
 
     def _crashed(self, event: Crashed, now: float) -> list[Instruction]:
@@ -216,7 +221,7 @@ class EntityTable:
 
     def _rested(self, event: Rested) -> list[Instruction]:
         entity = self.entities.get(event.stream)
-        if entity is None or entity.state != "live" or entity.home is None or entity.waiting:
+        if entity is None or entity.state != "live" or entity.home is None or entity.checked:
             return []
         if (entity.home.host, entity.home.epoch) != (event.host, event.epoch):
             return []  # it was woken since, there or elsewhere
@@ -224,7 +229,7 @@ class EntityTable:
 
     def _rest(self, entity: Entity) -> Release:
         entity.state, entity.home, entity.created = "resting", None, False
-        entity.attempt += 1
+        entity.attempt = next(self._numbers)
         return Release(entity.stream, entity.attempt)
 
     def _released(self, entity: Entity) -> list[Instruction]:
@@ -247,7 +252,6 @@ class EntityTable:
         moving = [entity for entity in self.entities.values() if entity.home is not None and entity.home.host == event.host]
         for entity in moving:
             entity.avoid = entity.leaving = event.host
-            entity.home = None
         return [self._pause(entity, LEAVE_S) for entity in moving]
 
     def _left(self, event: Left) -> list[Instruction]:
@@ -268,7 +272,7 @@ class EntityTable:
         if isinstance(verdict, Escalate):
             facts = Failure(Code.QUARANTINED, f"{entity.stream} failed too often: {verdict.reason}", {"stream": entity.stream})
             entity.state, entity.failure = "quarantined", facts
-            entity.attempt += 1
+            entity.attempt = next(self._numbers)
             return [*self._refuse_all(entity, facts), record]
         if isinstance(verdict, GiveUp):
             del self.entities[entity.stream]
@@ -277,8 +281,8 @@ class EntityTable:
         assert_never(verdict)
 
     def _pause(self, entity: Entity, after_s: float) -> Pause:
-        entity.state = "restarting"
-        entity.attempt += 1
+        entity.state, entity.home = "restarting", None
+        entity.attempt = next(self._numbers)
         return Pause(entity.stream, entity.attempt, after_s)
 
     def _refuse_all(self, entity: Entity, failure: Failure) -> list[Instruction]:
