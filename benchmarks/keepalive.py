@@ -1,15 +1,13 @@
 """One HTTP connection that stays open: a request, its answer, the next one.
 
 Just enough HTTP/1.1 for a server that we know: its answers have a `Content-Length` and hold JSON. Anything else raises
-`NotAnswered`.
+`NotAnswered`. A server may close a connection that nothing was asked over for some seconds; then there is a new one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 ANSWER_S: Final = 60.0
@@ -20,38 +18,46 @@ class NotAnswered(Exception):
 
 
 class Caller:
-    """An open connection. One request at a time."""
+    """A connection to host:port, opened when it is needed. One request at a time."""
 
-    def __init__(self, authority: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, authority: str) -> None:
         self._authority = authority
-        self._reader = reader
-        self._writer = writer
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, path: str, token: str, body: dict[str, object]) -> dict[str, Any]:
-        """Ask for something to be done. Raises NotAnswered, TimeoutError."""
+        """Ask for something to be done. Raises NotAnswered, TimeoutError, OSError."""
         data = json.dumps(body).encode()
-        self._writer.write(
+        request = (
             f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\nAuthorization: Bearer {token}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n".encode()
-            + data
-        )
+            f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+        ).encode() + data
         async with asyncio.timeout(ANSWER_S):
-            status, size = read_head(await self._reader.readuntil(b"\r\n\r\n"))
-            answer = await self._reader.readexactly(size)
+            used = self._streams is not None
+            try:
+                status, answer = await self._exchange(request)
+            except (asyncio.IncompleteReadError, ConnectionError) as problem:
+                self.close()
+                if not used:
+                    raise NotAnswered(f"{path}: the connection ended") from problem
+                status, answer = await self._exchange(request)
         if status >= 300:
             raise NotAnswered(f"{path}: {status} {answer[:200].decode(errors='replace')}")
         return cast(dict[str, Any], json.loads(answer))
 
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
 
-@asynccontextmanager
-async def calling(authority: str) -> AsyncIterator[Caller]:
-    """Open a connection to host:port; it ends with the block."""
-    host, _, port = authority.rpartition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        yield Caller(authority, reader, writer)
-    finally:
-        writer.close()
+    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
+        if self._streams is None:
+            host, _, port = self._authority.rpartition(":")
+            self._streams = await asyncio.open_connection(host, int(port))
+        reader, writer = self._streams
+        writer.write(request)
+        status, size = read_head(await reader.readuntil(b"\r\n\r\n"))
+        return status, await reader.readexactly(size)
 
 
 def read_head(head: bytes) -> tuple[int, int]:

@@ -18,8 +18,8 @@ import psutil
 ROLES: Final = ("gateway", "host", "supervisors", "spares", "serve", "ray", "store")
 """In the order in which they are shown; `spares` are all processes of ours in which nothing lives."""
 
-OURS: Final = "ray::Undying"
-"""How the names of the processes begin that run our programs."""
+OURS: Final = "Undying"
+"""What is in the titles of the processes that run our programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +60,4 @@ def _role(process: Any) -> str:
     name = process.name()
     if "valkey" in name or "redis" in name:
         return "store"
-    return "spares" if name.startswith(OURS) else "ray"
+    return "spares" if OURS in " ".join(process.cmdline()) else "ray"

@@ -10,13 +10,13 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Final, TypeVar
 
 from benchmarks import memory, processor
-from benchmarks.keepalive import calling
+from benchmarks.keepalive import Caller
 from benchmarks.processor import pids_by_role
 from benchmarks.server import Server
 from benchmarks.visitor import Gone, Visitor
@@ -93,7 +93,7 @@ async def create(
     begun_s = perf_counter()
 
     async def work() -> None:
-        async with calling(server.authority) as caller:
+        with closing(Caller(server.authority)) as caller:
             for number in numbers:
                 asked_s = perf_counter()
                 made = await caller.post("/v1/sessions", server.management.token, {"name": f"Table {number}"})
