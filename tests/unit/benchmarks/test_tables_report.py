@@ -5,7 +5,6 @@ from benchmarks.memory import ROLES, Reading, pss
 from benchmarks.stored import Stored
 from benchmarks.tables_report import Stage, growth_table, markdown, memory_table, speed_table, work_table
 
-
 EMPTY = Stored(0, 0)
 
 
