@@ -26,9 +26,21 @@ class Caller:
 
     async def post(self, path: str, token: str, body: dict[str, object]) -> dict[str, Any]:
         """Ask for something to be done. Raises NotAnswered, TimeoutError, OSError."""
-        data = json.dumps(body).encode()
+        return await self._ask("POST", path, token, json.dumps(body).encode())
+
+    async def get(self, path: str, token: str) -> dict[str, Any]:
+        """Ask for something to be told. Raises NotAnswered, TimeoutError, OSError."""
+        return await self._ask("GET", path, token, b"")
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    async def _ask(self, method: str, path: str, token: str, data: bytes) -> dict[str, Any]:
         request = (
-            f"POST {path} HTTP/1.1\r\nHost: {self._authority}\r\nAuthorization: Bearer {token}\r\n"
+            f"{method} {path} HTTP/1.1\r\nHost: {self._authority}\r\nAuthorization: Bearer {token}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
         ).encode() + data
         async with asyncio.timeout(ANSWER_S):
@@ -43,12 +55,6 @@ class Caller:
         if status >= 300:
             raise NotAnswered(f"{path}: {status} {answer[:200].decode(errors='replace')}")
         return cast(dict[str, Any], json.loads(answer))
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        if self._streams is not None:
-            self._streams[1].close()
-            self._streams = None
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         if self._streams is None:

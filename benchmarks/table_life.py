@@ -154,6 +154,22 @@ async def wake(server: Server, tables: Sequence[Table], pause_s: float, times: T
     times.faults = +times.faults
 
 
+async def look_through(server: Server, tables: Sequence[Table]) -> tuple[list[float], list[float]]:
+    """Ask for the list of all tables, and invite to some as the admin; returns the seconds that each took."""
+    lists: list[float] = []
+    invitations: list[float] = []
+    token = server.management.token
+    with closing(Caller(server.authority)) as caller:
+        for table in tables:
+            begun_s = perf_counter()
+            await caller.get("/v1/sessions", token)
+            lists.append(perf_counter() - begun_s)
+            begun_s = perf_counter()
+            await caller.post(f"/v1/sessions/{table.session}/invites", token, {"role": "player", "name": "Guest"})
+            invitations.append(perf_counter() - begun_s)
+    return lists, invitations
+
+
 @asynccontextmanager
 async def seated(server: Server, tables: Sequence[Table], at_once: int, times: Times) -> AsyncIterator[list[Visitor]]:
     """Seat one client at each table; they stay, and beat, until the end of the block."""

@@ -30,6 +30,9 @@ from undying.protocol.errors import UndyingError
 IDLE_S: Final = 15.0
 """Seconds over which the processor time of a server is measured that nobody asks for anything."""
 
+LISTS: Final = 10
+"""How often the list of all tables is asked for."""
+
 SAMPLE: Final = 100
 """Tables whose keys in the store are looked at."""
 
@@ -104,6 +107,7 @@ async def _rest(options: argparse.Namespace) -> Counter[str]:
         work = await watch.processor(IDLE_S)
         streams = [f"session:{table.session}" for table in table_life.some(tables, SAMPLE, options.seed)]
         keys = await asyncio.to_thread(stored.read_keys, server.data_dir, streams)
+        lists, invitations = await table_life.look_through(server, table_life.some(tables, LISTS, options.seed))
         _say(f"waking {options.wake}")
         await table_life.wake(server, table_life.some(tables, options.wake, options.seed), options.wake_pause_s, waking)
         await table_life.until_all_rest(watch)
@@ -116,6 +120,8 @@ async def _rest(options: argparse.Namespace) -> Counter[str]:
         "created (POST), ms": playing.created,
         "a new table: join to live, ms": playing.live,
         "op to ack, ms": playing.acked,
+        "list of all tables, ms": lists,
+        "invitation by the admin, ms": invitations,
         "**woken: join to live, ms**": waking.live,
         "**woken: join to the first ack, ms**": waking.acked,
     }
