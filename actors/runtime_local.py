@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextvars import Context, ContextVar
 from typing import Any, Protocol
 
@@ -143,13 +143,20 @@ class _Local:
     """The processes of one loop."""
 
     def __init__(
-        self, wiring: Wiring, faults: Faults | None, nodes: Sequence[str], spawn_s: float, root_restart_s: float
+        self,
+        wiring: Wiring,
+        faults: Faults | None,
+        nodes: Sequence[str],
+        spawn_s: float,
+        root_restart_s: float,
+        before_spawn: Callable[[str], Awaitable[None]] | None,
     ) -> None:
         self.wiring = wiring
         self.faults = faults
         self.nodes = dict.fromkeys(nodes, True)  # False: cut off, which nobody has been told yet
         self.spawn_s = spawn_s
         self.root_restart_s = root_restart_s
+        self.before_spawn = before_spawn
         self.processes: dict[str, _LocalProcess] = {}
         self.undead: dict[str, _LocalProcess] = {}
         self._pid = 0
@@ -255,7 +262,8 @@ class LocalRuntime:
     """The runtime port over one event loop, as seen from outside all processes or (`_name`) from within one.
 
     `spawn_s` is what a new process costs, `root_restart_s` what it takes until a crashed root is started again, both in
-    the loop's seconds.
+    the loop's seconds. `before_spawn` is given the name of each process that is to be started; it may wait, or raise CallLost
+    or ProgramFailed, and then there is no such process.
     """
 
     def __init__(
@@ -266,10 +274,11 @@ class LocalRuntime:
         nodes: Sequence[str] = ("local",),
         spawn_s: float = 0.0,
         root_restart_s: float = 2.0,
+        before_spawn: Callable[[str], Awaitable[None]] | None = None,
         _local: _Local | None = None,
         _name: str = "",
     ) -> None:
-        self._local = _local or _Local(wiring, faults, nodes, spawn_s, root_restart_s)
+        self._local = _local or _Local(wiring, faults, nodes, spawn_s, root_restart_s, before_spawn)
         self._name = _name
 
     async def spawn(self, name: str, program: Program | None = None, *, restarts: bool = False, node: str = "") -> Ref:
@@ -278,6 +287,8 @@ class LocalRuntime:
             raise ProcessDied(self._name)
         if self._local.spawn_s > 0:
             await asyncio.sleep(self._local.spawn_s)
+        if self._local.before_spawn is not None:
+            await self._local.before_spawn(name)
         where = node or self._local.some_node(self._node())
         while self._local.nodes.get(where) is False:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(UNREACHED_LOOK_S)
