@@ -43,6 +43,7 @@ from supervision.entity_events import (
     Release,
     Released,
     Rested,
+    SetBack,
     Watch,
 )
 from supervision.entity_table import EntityTable
@@ -54,6 +55,7 @@ from supervision.spec import ChildSpec
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 from undying.protocol.ids import Kind, split_stream
+from undying.protocol.position import Position
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class EntitySupervisor:
         self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s)
         self._refs: dict[str, Ref] = {}
         self._watched: set[str] = set()
+        self._dropped: dict[str, int] = {}
         self._releasing: list[Release] = []
         self._asking: dict[int, asyncio.Future[str]] = {}
         self._tickets = itertools.count(1)
@@ -122,17 +125,21 @@ class EntitySupervisor:
         if kind is not self._kind:
             raise error(Code.BAD_ARGS, f"{self._inside.name} holds no {kind.value}", stream=stream)
         ticket = next(self._tickets)
+        return await self._answer(Asked(ticket, stream, create, avoid, near))
+
+    async def _answer(self, asked: Asked | SetBack) -> str:
+        """Tell the table that somebody wants something of it, and wait for its answer."""
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._asking[ticket] = answer
+        self._asking[asked.ticket] = answer
         try:
-            self._handle(Asked(ticket, stream, create, avoid, near))
+            self._handle(asked)
             async with asyncio.timeout(self._settings.locate_s):
                 return await answer
         except TimeoutError:
-            raise error(Code.UNAVAILABLE, f"{stream} was not back in time", stream=stream) from None
+            raise error(Code.UNAVAILABLE, f"{asked.stream} was not back in time", stream=asked.stream) from None
         finally:
-            del self._asking[ticket]
-            self._handle(Expired(stream, ticket))
+            del self._asking[asked.ticket]
+            self._handle(Expired(asked.stream, asked.ticket))
 
     async def rested(self, host: str, lives: Sequence[tuple[str, int]]) -> None:
         """Learn from a host which entities it let go since nobody needed them, with their epochs.
@@ -155,12 +162,25 @@ class EntitySupervisor:
 
         Raises UndyingError NOT_FOUND when it is not in the table, WRONG_STATE when it is neither of the two.
         """
+        self._in_quarantine(stream)
+        self._handle(Readmitted(stream))
+
+    async def roll_back(self, stream: str, to: Sequence[int]) -> JsonObject:
+        """Bring a quarantined or failed entity to life as it was at a position; returns `{stream, to, dropped}`, in events.
+
+        Raises UndyingError: as `readmit` does; what `actors.activation.roll_back` raises; UNAVAILABLE when it is not known
+        whether it was done: when it takes too long, its host dies or a call gets lost. Asked for again, the same does no harm.
+        """
+        self._in_quarantine(stream)
+        await self._answer(SetBack(next(self._tickets), stream, Position(*to)))
+        return {"stream": stream, "to": [*to], "dropped": self._dropped.pop(stream, None)}
+
+    def _in_quarantine(self, stream: str) -> None:
         entity = self._table.entities.get(stream)
         if entity is None:
             raise error(Code.NOT_FOUND, f"{stream} is not in quarantine", stream=stream)
         if entity.state not in ("quarantined", "failed"):
             raise error(Code.WRONG_STATE, f"{stream} is {entity.state}, not in quarantine", stream=stream)
-        self._handle(Readmitted(stream))
 
     async def status(self) -> list[JsonObject]:
         """Return a row per entity.
@@ -257,7 +277,10 @@ class EntitySupervisor:
             ref = self._refs.get(host) or await self._inside.runtime.find(host)
             if ref is None:
                 return Crashed(stream, attempt, host, Exit("killed", "gone before it was used"), guilty=False)
-            epoch, _ = await ref.call("activate", stream, wanted.create)
+            if wanted.back is None:
+                epoch, _ = await ref.call("activate", stream, wanted.create)
+            else:
+                epoch, _, self._dropped[stream] = await ref.call("roll_back", stream, [*wanted.back])
             self._refs[host] = ref
             return Activated(stream, attempt, Home(host, place["pid"], place["node"], epoch))
         except UndyingError as refused:

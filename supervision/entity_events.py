@@ -8,6 +8,7 @@ from typing import TypeAlias
 from actors.runtime import Exit
 from supervision.chronicle import Ending
 from undying.protocol.errors import Failure
+from undying.protocol.position import Position
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,38 @@ class Readmitted:
     stream: str
 
 
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """A person wants a quarantined or failed entity to be rolled back to a position; `ticket` tells who."""
+
+    ticket: int
+    stream: str
+    to: Position
+
+
 Event: TypeAlias = (
-    Asked | Activated | NotActivated | Crashed | HostGone | Due | Expired | Rested | Released | Leaving | Left | Readmitted
+    Asked
+    | Activated
+    | NotActivated
+    | Crashed
+    | HostGone
+    | Due
+    | Expired
+    | Rested
+    | Released
+    | Leaving
+    | Left
+    | Readmitted
+    | SetBack
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Activate:
-    """Bring an entity to life: where it is said to live (`on`), or on a host that the hosts supervisor gives."""
+    """Bring an entity to life: where it is said to live (`on`), or on a host that the hosts supervisor gives.
+
+    `back`: as it was at this position, rolling back what came after.
+    """
 
     stream: str
     attempt: int
@@ -138,6 +163,7 @@ class Activate:
     avoid: str
     near: str
     suspect: bool
+    back: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)

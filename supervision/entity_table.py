@@ -7,6 +7,7 @@
     live ─rested▶ resting ─released▶ forgotten, or starting when somebody asked meanwhile
     live ─leaving▶ restarting ─left, or LEAVE_S▶ (activation elsewhere)
     quarantined, failed ─readmitted▶ restarting
+    quarantined, failed ─set back▶ restarting ─activated▶ live, or what it was, when that one activation fails in any way
 
 Every activation, pause and release has a number of its own (`attempt`); an outcome with another number than the entity's is
 of no interest any more. No number comes twice: an entity may be forgotten and asked for again before the last outcome is in.
@@ -48,12 +49,14 @@ from supervision.entity_events import (
     Release,
     Released,
     Rested,
+    SetBack,
     Watch,
 )
 from supervision.history import Ended, History
 from supervision.policy import Escalate, GiveUp, RestartAfter, decide
 from supervision.spec import ChildSpec
 from undying.protocol.errors import Code, Failure
+from undying.protocol.position import Position
 
 WAITERS_MAX: Final = 1024
 """Callers that may wait for one entity; the next one is refused with OVERLOADED."""
@@ -63,7 +66,17 @@ FAILED_S: Final = 10.0
 LEAVE_S: Final = 15.0
 """Seconds within which a host has let its entities go, or they are claimed from it: the epoch fences it then."""
 
-State: TypeAlias = Literal["starting", "live", "restarting", "resting", "quarantined", "failed"]
+Ill: TypeAlias = Literal["quarantined", "failed"]
+State: TypeAlias = Literal["starting", "live", "restarting", "resting"] | Ill
+
+
+@dataclass(frozen=True, slots=True)
+class Back:
+    """A rollback under way: to which position, who wants it, and what the entity is again when it does not succeed."""
+
+    to: Position
+    ticket: int
+    was: Ill
 
 
 @dataclass(slots=True)
@@ -86,6 +99,7 @@ class Entity:
     avoid: str = ""
     near: str = ""
     leaving: str = ""
+    back: Back | None = None
     tries: int = 0
     failure: Failure | None = None
     retry_at: float = 0.0
@@ -119,6 +133,8 @@ class EntityTable:
             return self._rested(event)
         if isinstance(event, Readmitted):
             return self._readmitted(event)
+        if isinstance(event, SetBack):
+            return self._set_back(event)
         entity = self.entities.get(event.stream)
         if isinstance(event, Expired):
             if entity is not None:
@@ -164,7 +180,8 @@ class EntityTable:
         entity.attempt = next(self._numbers)
         entity.leaving = ""
         entity.create = any(asked.create for asked in entity.waiting.values())
-        return Activate(entity.stream, entity.attempt, entity.create, on, entity.avoid, entity.near, entity.suspect)
+        back = None if entity.back is None else entity.back.to
+        return Activate(entity.stream, entity.attempt, entity.create, on, entity.avoid, entity.near, entity.suspect, back)
 
     def _activated(self, event: Activated) -> list[Instruction]:
         entity = self.entities.get(event.stream)
@@ -175,11 +192,16 @@ class EntityTable:
         entity.state, entity.home, entity.created, entity.tries = "live", event.home, True, 0
         entity.suspect = entity.checked = False
         entity.retry_at = 0.0
+        if entity.back is not None:
+            entity.history.forget()
+            entity.back = entity.failure = None
         answers = [Answer(ticket, event.home.host) for ticket in entity.waiting]
         entity.waiting.clear()
         return [*answers, Watch(event.home.host)]
 
     def _refused(self, entity: Entity, failure: Failure, now: float) -> list[Instruction]:
+        if entity.back is not None:
+            return self._not_set_back(entity, entity.back, failure)
         if failure.code is Code.NOT_FOUND:
             return self._not_found(entity, failure)
         refusals = self._refuse_all(entity, failure)
@@ -248,6 +270,25 @@ class EntityTable:
         entity.state, entity.failure, entity.suspect = "restarting", None, True
         return [self._activate(entity)]
 
+    def _set_back(self, event: SetBack) -> list[Instruction]:
+        entity = self.entities.get(event.stream)
+        if entity is None or (entity.state != "quarantined" and entity.state != "failed"):
+            reason = f"{event.stream} is {'not known' if entity is None else entity.state}, not in quarantine"
+            return [Refuse(event.ticket, Failure(Code.WRONG_STATE, reason, {"stream": event.stream}))]
+        entity.back = Back(event.to, event.ticket, entity.state)
+        entity.state, entity.suspect = "restarting", True
+        entity.waiting[event.ticket] = Asked(event.ticket, event.stream)
+        return [self._activate(entity)]
+
+    def _not_set_back(self, entity: Entity, back: Back, failure: Failure) -> list[Instruction]:
+        """Leave it alone again: what it is after the try, rolled back or not, a person sees who looks at it or releases it."""
+        assert entity.failure is not None
+        entity.state, entity.back = back.was, None
+        entity.attempt = next(self._numbers)
+        wanted = [Refuse(ticket, failure) for ticket in entity.waiting if ticket == back.ticket]
+        entity.waiting.pop(back.ticket, None)
+        return [*wanted, *self._refuse_all(entity, entity.failure)]
+
     def _leaving(self, event: Leaving) -> list[Instruction]:
         moving = [entity for entity in self.entities.values() if entity.home is not None and entity.home.host == event.host]
         for entity in moving:
@@ -259,6 +300,12 @@ class EntityTable:
         return [self._activate(entity) for entity in moving]
 
     def _restart(self, entity: Entity, host: str, exit_: Exit, now: float, *, guilty: bool) -> list[Instruction]:
+        if entity.back is not None:
+            entity.history.add(Ended(now, host, exit_))
+            record = Record(replace(_ending(entity, host, exit_), decided=entity.back.was))
+            entity.avoid = host
+            unknown = Failure(Code.UNAVAILABLE, f"it is not known whether {entity.stream} was rolled back: {exit_.detail}")
+            return [*self._not_set_back(entity, entity.back, unknown), record]
         verdict = decide(self._spec, entity.history, exit_, now, self._rng)
         entity.history.add(Ended(now, host, exit_))
         record = Record(_ending(entity, host, exit_).after(verdict, "quarantined"))

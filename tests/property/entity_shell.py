@@ -33,12 +33,14 @@ from supervision.entity_events import (
     Release,
     Released,
     Rested,
+    SetBack,
     Watch,
 )
 from supervision.entity_table import Entity, EntityTable
 from supervision.spec import ChildSpec, Intensity
 from tests.property.entity_invariants import check_activation, check_entity, check_release, check_step
 from undying.protocol.errors import Code, Failure
+from undying.protocol.position import Position
 
 STREAMS: Final = ("session:a", "session:b")
 CODES: Final = (Code.DATABASE_UNAVAILABLE, Code.OVERLOADED, Code.DATA_DAMAGED, Code.NOT_FOUND)
@@ -47,7 +49,7 @@ STEPS: Final = {
     "outcome": 12,
     **dict.fromkeys(("due", "release", "gone", "tell", "left", "avoid"), 4),
     **dict.fromkeys(("rest", "create"), 3),
-    **dict.fromkeys(("leave", "kill", "expire", "ask", "time", "readmit", "again"), 1),
+    **dict.fromkeys(("leave", "kill", "expire", "ask", "time", "readmit", "back", "again"), 1),
 }
 """What may happen, and how often of all that is possible."""
 SPEC: Final = ChildSpec("entity", Program("host"), intensity=Intensity(3, 60.0))
@@ -149,6 +151,8 @@ class Shell:
                 self.now += (0.1, 1.0, 5.0, 20.0)[pick % 4]
             case "readmit":
                 self.tell(Readmitted(stream))
+            case "back":
+                self.set_back(stream)
             case "again":
                 self.start_again()
 
@@ -190,6 +194,17 @@ class Shell:
             assert failure is not None
             assert self.answered.get(asked.ticket) == Refuse(asked.ticket, failure)
         return asked.ticket
+
+    def set_back(self, stream: str) -> None:
+        """Have an entity rolled back: refused unless it is left alone, and else it waits for that one activation."""
+        self.tickets += 1
+        entity = self.table.entities.get(stream)
+        ill = entity is not None and entity.state in ("quarantined", "failed")
+        self.open[self.tickets] = Asked(self.tickets, stream)
+        self.tell(SetBack(self.tickets, stream, Position(1, 1)))
+        assert (self.tickets in self.open) == ill
+        backs = [work for work in self.works if isinstance(work.wanted, Activate) and work.wanted.back is not None]
+        assert not ill or [work.wanted.stream for work in backs].count(stream) == 1
 
     def carry_out(self, instruction: Instruction) -> None:
         """Begin what the table wants; the end of it is another step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from contextlib import suppress
 
 import pytest
@@ -463,18 +464,8 @@ def test_empty_hosts_beyond_the_spares_are_ended_in_order() -> None:
 def test_a_person_can_have_a_quarantined_entity_tried_again() -> None:
     async def scenario() -> None:
         world = World()
-        await world.up()
-        world.deadly.add(TABLE)
-        sessions = await _supervisor(world, "supervisor:sessions")
-
-        async def quarantined() -> bool:
-            with suppress(UndyingError):
-                await world.host_of(TABLE, create=True)
-            return (await world.rows()).get(TABLE, {}).get("state") == "quarantined"
-
-        await world.until(quarantined)
+        sessions = await _in_quarantine(world)
         world.deadly.clear()
-        world.epochs[TABLE] = 1
         await sessions.call("readmit", TABLE)
         await world.host_of(TABLE)
         row = (await world.rows())[TABLE]
@@ -485,6 +476,60 @@ def test_a_person_can_have_a_quarantined_entity_tried_again() -> None:
         with pytest.raises(UndyingError) as caught:
             await sessions.call("readmit", "session:unknown")
         assert caught.value.failure.code is Code.NOT_FOUND
+
+    run_virtual(scenario(), limit_s=300)
+
+
+def test_a_quarantined_entity_is_rolled_back_alone_in_a_host_and_its_history_is_forgotten() -> None:
+    async def scenario() -> None:
+        world = World()
+        sessions = await _in_quarantine(world)
+        world.deadly.clear()
+        assert await sessions.call("roll_back", TABLE, [1, 5]) == {"stream": TABLE, "to": [1, 5], "dropped": 7}
+        assert world.rolled_back == [(TABLE, [1, 5])]
+        row = (await world.rows())[TABLE]
+        assert (row["state"], row.get("reason")) == ("live", None)
+        assert await _code(sessions.call("roll_back", TABLE, [1, 5])) is Code.WRONG_STATE
+        assert await _code(sessions.call("roll_back", "session:unknown", [1, 5])) is Code.NOT_FOUND
+        # It has all its restarts again.
+        await world.runtime.kill(str(row["host"]))
+        assert await world.host_of(TABLE, avoid=str(row["host"])) != row["host"]
+
+    run_virtual(scenario(), limit_s=300)
+
+
+def test_a_rollback_that_fails_leaves_an_entity_in_quarantine_and_is_not_tried_again_by_itself() -> None:
+    async def scenario() -> None:
+        world = World()
+        sessions = await _in_quarantine(world)
+        tried = len(world.activations)
+        assert await _code(sessions.call("roll_back", TABLE, [1, 5])) is Code.UNAVAILABLE
+        world.deadly.clear()
+        world.refused[TABLE] = Failure(Code.DATA_DAMAGED, "no way leads there")
+        assert await _code(sessions.call("roll_back", TABLE, [1, 5])) is Code.DATA_DAMAGED
+        await asyncio.sleep(60)
+        row = (await world.rows())[TABLE]
+        assert (row["state"], len(world.activations)) == ("quarantined", tried + 2)
+        assert "too often" in str(row["reason"])
+
+    run_virtual(scenario(), limit_s=500)
+
+
+def test_of_two_rollbacks_at_once_one_is_refused_and_who_asks_meanwhile_waits_for_it() -> None:
+    async def scenario() -> None:
+        world = World()
+        sessions = await _in_quarantine(world)
+        world.deadly.clear()
+        asked: list[Awaitable[object]] = [
+            sessions.call("roll_back", TABLE, [1, 5]),
+            sessions.call("roll_back", TABLE, [1, 6]),
+            world.host_of(TABLE),
+        ]
+        one, other, host = await asyncio.gather(*asked, return_exceptions=True)
+        assert one == {"stream": TABLE, "to": [1, 5], "dropped": 7}
+        assert isinstance(other, UndyingError)
+        assert other.failure.code is Code.WRONG_STATE
+        assert isinstance(host, str)
 
     run_virtual(scenario(), limit_s=300)
 
@@ -503,3 +548,24 @@ def test_an_entity_whose_host_never_lets_it_go_is_claimed_from_it_after_a_while(
         assert asyncio.get_running_loop().time() - before < LEAVE_S + 1
 
     run_virtual(scenario(), limit_s=200)
+
+
+async def _in_quarantine(world: World) -> Ref:
+    """Start a tree in which the table has ended its processes too often; return the supervisor of sessions."""
+    await world.up()
+    world.deadly.add(TABLE)
+
+    async def quarantined() -> bool:
+        with suppress(UndyingError):
+            await world.host_of(TABLE, create=True)
+        return (await world.rows()).get(TABLE, {}).get("state") == "quarantined"
+
+    await world.until(quarantined)
+    world.epochs[TABLE] = 1
+    return await _supervisor(world, "supervisor:sessions")
+
+
+async def _code(call: Awaitable[object]) -> Code:
+    with pytest.raises(UndyingError) as caught:
+        await call
+    return caught.value.failure.code

@@ -46,6 +46,7 @@ class World:
     trackers_fail: bool = False
     """Whether no tracker can be built."""
     activations: list[tuple[str, str]] = field(default_factory=list)
+    rolled_back: list[tuple[str, list[int]]] = field(default_factory=list)
     drained: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
 
@@ -160,6 +161,10 @@ class FakeHost:
             await asyncio.sleep(0.005)
             self._live[stream] = world.epochs[stream] = world.epochs.get(stream, 0) + 1
         return [self._live[stream], 0]
+
+    async def roll_back(self, stream: str, to: list[int]) -> list[int]:
+        self._world.rolled_back.append((stream, to))
+        return [*await self.activate(stream, create=False), 7]
 
     async def status(self) -> list[JsonObject]:
         return [{"id": stream, "epoch": epoch, "seq": 0, "state": "live"} for stream, epoch in self._live.items()]
