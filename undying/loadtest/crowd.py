@@ -119,10 +119,12 @@ class Crowd:
         found: list[Turn] = []
         try:
             async with asyncio.timeout(within_s):
-                while len(found) < count:
+                while True:
+                    found = [turn for turn in self.turns[first:] if turn.stream == stream and turn.asked_s > after_s]
+                    if len(found) >= count:
+                        break
                     self._played.clear()
                     await self._played.wait()
-                    found = [turn for turn in self.turns[first:] if turn.stream == stream and turn.asked_s > after_s]
         except TimeoutError:
             pass  # then it is fewer
         return found

@@ -123,6 +123,7 @@ async def test_the_next_turn_after_a_moment_is_one_that_was_asked_after_it() -> 
     assert not waiting.done()
     asked = await crowd.one(SESSION)
     assert await waiting == asked
+    assert await crowd.next_turn(SESSION, moment_s, 5.0) == asked  # also for who asks late
 
 
 async def test_without_any_turn_in_time_there_is_no_next_one() -> None:

@@ -26,7 +26,7 @@ from undying.cli.chaos.server import command
 from undying.cli.chaos.stage import Stage
 from undying.cli.own_server import OwnServer, serving
 
-PLAIN_WIDTH: Final = 180
+PLAIN_WIDTH: Final = 120
 """Columns of what goes to a file or a pipe, which say nothing about theirs."""
 
 INTERRUPTED: Final = 130

@@ -13,19 +13,25 @@ from rich.text import Text
 from undying.cli.chaos.matrix import ABSENT, FAULTS, LOADS, Result
 from undying.loadtest.figures import percentile
 
-COLUMNS: Final = (
-    ("faults", "faults that fell"),
-    ("acked", "ops acknowledged"),
-    ("lost", "acknowledged ops, or answers, that somebody was not given"),
-    ("repeated", "ops that were done twice, or events that were heard twice"),
-    ("order", "ops or events out of their order"),
-    ("next ack p50", "ms from the fault to the answer to the next op asked after it, the middle one"),
-    ("p99", "the same, 99 of 100"),
-    ("max", "the same, the worst"),
-    ("whole p50", "seconds from the fault until everything was live again and spares were warm"),
-    ("sockets", "connections of clients that broke"),
-    ("refused", "calls of the SDK that failed"),
-    ("ops/s", "acknowledged while the lanes played, faults included"),
+COLUMNS: Final = {
+    "n": "faults that fell",
+    "acked": "ops that were acknowledged",
+    "lost": "acknowledged ops, or answers of a provider, that somebody was not given",
+    "twice": "ops that were done twice, or events that were heard twice",
+    "order": "ops or events out of their order",
+    "p50": "ms from the fault to the answer to the next op that was asked after it: the middle one",
+    "p99": "the same, not exceeded by 99 of 100",
+    "max": "the same, the worst",
+    "whole": "seconds from the fault until everything was live again and spares were warm, the middle one",
+    "cut": "connections of clients that broke",
+    "err": "calls of the SDK that failed",
+    "ops/s": "acknowledged ops per second while the lanes played, faults included",
+}
+"""What stands in a row after the cell's name, and what it means."""
+
+LEGEND: Final = (
+    "n faults; p50, p99, max: ms to the next ack; whole: s until all was live again; cut: connections that broke; "
+    "err: SDK calls that failed"
 )
 BEGIN: Final = "<!-- undying chaos: begin -->"
 END: Final = "<!-- undying chaos: end -->"
@@ -42,15 +48,15 @@ Measured by `undying chaos`.
 
 def drawn(results: Sequence[Result]) -> RenderableType:
     """Draw the table for a terminal, and what went wrong below it."""
-    grid = Grid(box=None, pad_edge=False, header_style="dim")
-    grid.add_column("cell", no_wrap=True)
-    for name, _ in COLUMNS:
-        grid.add_column(name, justify="right")
+    grid = Grid(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    grid.add_column("cell", overflow="fold")  # the one that gives way on a narrow screen
+    for name in COLUMNS:
+        grid.add_column(name, justify="right", no_wrap=True)
     for result in results:
         style = "" if result.clean else "bold red"
         grid.add_row(Text(result.cell.id, style=style), *(Text(cell, style=style) for cell in _cells(result)))
     said = [Text(line, style="red") for result in results for line in _troubles(result)]
-    return Group(grid, Text(""), *said, _end(results))
+    return Group(grid, Text(""), Text(LEGEND, style="dim"), *said, _end(results))
 
 
 def _end(results: Sequence[Result]) -> Text:
@@ -64,8 +70,8 @@ def _end(results: Sequence[Result]) -> Text:
 def markdown(results: Sequence[Result]) -> str:
     """Write the tables for a document: how long each fault was felt under each load, then everything about each cell."""
     parts = [_overview(results, load) for load in LOADS if any(result.cell.load == load for result in results)]
-    lines = ["### All cells", "", *(f"- *{name}*: {meaning}" for name, meaning in COLUMNS), ""]
-    lines += _rows(("cell", *(name for name, _ in COLUMNS)), [(result.cell.id, *_cells(result)) for result in results])
+    lines = ["### All cells", "", *(f"- *{name}*: {meaning}" for name, meaning in COLUMNS.items()), ""]
+    lines += _rows(("cell", *COLUMNS), [(result.cell.id, *_cells(result)) for result in results])
     troubles = [f"- {line}" for result in results for line in _troubles(result)]
     absent = [f"- {target}, {fault}: {why}." for (target, fault), why in ABSENT.items()]
     return "\n".join([*parts, *lines, "", *troubles, *([""] if troubles else []), "Cells that do not exist:", "", *absent])

@@ -26,6 +26,13 @@ def test_the_terminal_shows_a_row_per_cell_with_its_counts_and_times() -> None:
     assert row.split()[1:] == ["2", "2,000", "0", "0", "0", "41.3", "48.0", "48.0", "1.1", "4", "0", "500"]
 
 
+def test_on_a_narrow_terminal_no_figure_is_cut() -> None:
+    out = io.StringIO()
+    Console(file=out, width=80).print(drawn(_results()))
+    assert "…" not in out.getvalue()
+    assert "2,000" in out.getvalue()
+
+
 def test_the_terminal_says_that_nothing_was_lost_or_what_was_word_for_word() -> None:
     assert "Nothing was lost." in _text(_results())
     assert "The promise was broken." in _text(_results(lost=1))
