@@ -25,7 +25,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from gateway.auth import AdminAuth, Grant, Tokens
-from gateway.bodies import NewInvite, NewOps, NewSession, read_body
+from gateway.bodies import NewInvite, NewOps, NewSession, Rollback, read_body
 from gateway.handshake import PATH as CONNECT_PATH
 from gateway.holders import Holders, until_read
 from gateway.limits import Limits
@@ -92,6 +92,8 @@ class Api:
             self._route("/v1/history", {"GET": self._endings}),
             self._route("/v1/actors/{stream}/history", {"GET": self._history}),
             self._route("/v1/actors/{stream}/readmit", {"POST": self._readmit}),
+            self._route("/v1/actors/{stream}/checkpoints", {"GET": self._checkpoints}),
+            self._route("/v1/actors/{stream}/rollback", {"POST": self._roll_back}),
             self._route("/v1/nodes/{node}/drain", {"POST": self._drain, "DELETE": self._undrain}),
             self._route("/v1/restart", {"POST": self._restart}),
             self._route(CONNECT_PATH, {"GET": self._not_a_socket}),
@@ -202,6 +204,14 @@ class Api:
         stream = self._entity(request)
         await self.tables.readmit(stream)
         return _json({"id": stream})
+
+    async def _checkpoints(self, request: Asked) -> Response:
+        return _json(await self.tables.checkpoints(self._entity(request)))
+
+    async def _roll_back(self, request: Asked) -> Response:
+        stream = self._entity(request)
+        body = await read_body(request, Rollback)
+        return _json(await self.tables.roll_back(stream, body.to))
 
     async def _drain(self, request: Asked) -> Response:
         self._check_admin(request)

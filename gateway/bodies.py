@@ -34,6 +34,8 @@ def _printable(text: str) -> str:
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=NAME_CHARS_MAX), AfterValidator(_printable)
 ]
+Place = Annotated[list[Annotated[int, Field(ge=0, lt=2**48)]], Field(min_length=2, max_length=2)]
+"""A position, `[epoch, seq]`."""
 EntityId = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 
 
@@ -63,6 +65,12 @@ class NewInvite(_Body):
             raise error(Code.BAD_ARGS, str(wrong), path="role") from None
 
 
+class Rollback(_Body):
+    """`POST /v1/actors/{stream}/rollback`."""
+
+    to: Place
+
+
 class OpBody(_Body):
     """One op, as an `op` frame has it."""
 
@@ -71,7 +79,7 @@ class OpBody(_Body):
     k: Annotated[str, StringConstraints(min_length=1, max_length=64)]
     d: dict[str, object] = Field(default_factory=dict)
     at: Annotated[int, Field(ge=0, lt=2**53)] | None = None
-    base: Annotated[list[Annotated[int, Field(ge=0, lt=2**48)]], Field(min_length=2, max_length=2)] | None = None
+    base: Place | None = None
     offline: bool | None = None
 
 

@@ -135,6 +135,17 @@ class Tables(Protocol):
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE when it is neither."""
         ...
 
+    async def checkpoints(self, stream: str) -> JsonObject:
+        """See `Directory.checkpoints`."""
+        ...
+
+    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
+        """Bring a quarantined or failed entity back as it was at a position; returns `{stream, to, dropped}`, in events.
+
+        Raises UndyingError NOT_FOUND, WRONG_STATE, BAD_ARGS, DATA_DAMAGED when no way leads there, UNAVAILABLE.
+        """
+        ...
+
     async def ready(self) -> None:
         """Return when store, supervisors and a session round trip work; raise UndyingError when they don't."""
         ...
@@ -181,7 +192,7 @@ class HostLocator(Protocol):
 
 
 class Directory(Protocol):
-    """The list of tables."""
+    """The list of tables, and what is kept of each entity."""
 
     async def add(self, session: str, name: str) -> None:
         """List a table. Raises UndyingError DATABASE_UNAVAILABLE."""
@@ -189,4 +200,12 @@ class Directory(Protocol):
 
     async def sessions(self) -> dict[str, str]:
         """Return the names of all tables by id. Raises UndyingError DATABASE_UNAVAILABLE."""
+        ...
+
+    async def checkpoints(self, stream: str) -> JsonObject:
+        """Return what an entity can be rolled back to: `{id, pos, checkpoints: [{pos, at, on_line, dropped}]}`, newest first.
+
+        `pos` is where it ends now; `at` when a checkpoint was taken, in ms, None when it is broken; `dropped` how many events
+        come after it. Raises UndyingError NOT_FOUND, DATABASE_UNAVAILABLE.
+        """
         ...

@@ -62,6 +62,10 @@ class Overview(Protocol):
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
         ...
 
+    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
+        """See `gateway.ports.Tables.roll_back`."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Seat:
@@ -182,6 +186,14 @@ class HubTables:
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError."""
         await self._overview.readmit(stream)
+
+    async def checkpoints(self, stream: str) -> JsonObject:
+        """Return what an entity can be rolled back to. Raises UndyingError."""
+        return await self._directory.checkpoints(stream)
+
+    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
+        """Bring a quarantined or failed entity back as it was at a position. Raises UndyingError."""
+        return await self._overview.roll_back(stream, to)
 
     async def drain(self, node: str) -> JsonObject:
         """Begin to empty a node. Raises UndyingError."""

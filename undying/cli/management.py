@@ -94,6 +94,14 @@ class Management:
         """Have a quarantined or failed entity tried again; returns `{id}`."""
         return self._ask("POST", f"/v1/actors/{stream}/readmit", {})
 
+    def checkpoints(self, stream: str) -> JsonObject:
+        """Return `{id, pos, checkpoints}`: what an entity can be rolled back to, newest first."""
+        return self._ask("GET", f"/v1/actors/{stream}/checkpoints", None)
+
+    def roll_back(self, stream: str, to: tuple[int, int]) -> JsonObject:
+        """Have a quarantined or failed entity set back to a position; returns `{stream, to, dropped}`."""
+        return self._ask("POST", f"/v1/actors/{stream}/rollback", {"to": [*to]})
+
     def drain(self, node: str) -> JsonObject:
         """Begin to empty a node; returns `{node, hosts, gateways}`."""
         return self._ask("POST", f"/v1/nodes/{node}/drain", {})

@@ -126,6 +126,14 @@ class FakeTables:
         await self._turn()
         self.readmitted.append(stream)
 
+    async def checkpoints(self, stream: str) -> JsonObject:
+        await self._turn()
+        return {"id": stream, "pos": [2, 7], "checkpoints": [{"pos": [1, 5], "at": 1, "on_line": True, "dropped": 7}]}
+
+    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
+        await self._turn()
+        return {"stream": stream, "to": [*to], "dropped": 7}
+
     async def ready(self) -> None:
         await self._turn()
 

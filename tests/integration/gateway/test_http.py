@@ -67,6 +67,8 @@ async def test_a_host_header_that_is_no_host_is_not_echoed() -> None:
         ("GET", "/v1/history"),
         ("GET", "/v1/actors/session:s1/history"),
         ("POST", "/v1/actors/session:s1/readmit"),
+        ("GET", "/v1/actors/session:s1/checkpoints"),
+        ("POST", "/v1/actors/session:s1/rollback"),
         ("POST", "/v1/nodes/n1/drain"),
         ("DELETE", "/v1/nodes/n1/drain"),
         ("POST", "/v1/restart"),
@@ -482,6 +484,23 @@ async def test_the_admin_reads_how_an_entity_ended_and_has_it_tried_again() -> N
         assert (done.status, done.json, served.tables.readmitted) == (200, {"id": "character:c1"}, ["character:c1"])
         bad = await served.http("GET", "/v1/actors/nobody/history", token=ADMIN)
         assert (bad.status, bad.code) == (400, "BAD_ARGS")
+
+
+async def test_the_admin_reads_what_an_entity_can_be_rolled_back_to_and_has_it_done() -> None:
+    async with serving() as served:
+        told = (await served.http("GET", "/v1/actors/session:s1/checkpoints", token=ADMIN)).json
+        assert (told["id"], told["checkpoints"][0]["pos"]) == ("session:s1", [1, 5])
+        done = await served.http("POST", "/v1/actors/session:s1/rollback", token=ADMIN, body={"to": [1, 5]})
+        assert (done.status, done.json) == (200, {"stream": "session:s1", "to": [1, 5], "dropped": 7})
+
+
+@pytest.mark.parametrize("to", [None, [], [1], [1, 2, 3], [1, -1], [1, 2**48], ["1", 2], [1, True], "1-5"])
+async def test_a_rollback_to_what_is_no_position_is_refused(to: object) -> None:
+    async with serving() as served:
+        refused = await served.http("POST", "/v1/actors/session:s1/rollback", token=ADMIN, body={"to": to})
+        assert (refused.status, refused.code) == (400, "BAD_ARGS")
+        nobody = await served.http("POST", "/v1/actors/nobody/rollback", token=ADMIN, body={"to": [1, 5]})
+        assert (nobody.status, nobody.code) == (400, "BAD_ARGS")
 
 
 async def test_the_admin_reads_what_ended_in_the_whole_tree_a_hundred_rows_unless_another_number_is_asked_for() -> None:

@@ -22,13 +22,14 @@ from gateway.program import Gateway, GatewaySettings
 from gateway.sockets import SocketSettings, frames_per_s
 from gateway.tables import HubTables
 from persistence.store import Store, StoreUnavailable
+from persistence.survey import survey
 from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
 from supervision.reporting import TRACKER
 from supervision.root import NAME as ROOT
 from undying.cli.datadir import socket_of
 from undying.cli.wiring.environment import now_ms, open_store, read_settings
-from undying.protocol.data import JsonObject
+from undying.protocol.data import Json, JsonObject
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
 
@@ -158,6 +159,20 @@ class StoredDirectory:
             raise error(Code.DATABASE_UNAVAILABLE, "the store does not answer") from problem
         return {session: str(msgpack.unpackb(facts)["name"]) for session, facts in listed.items()}
 
+    async def checkpoints(self, stream: str) -> JsonObject:
+        """Return what an entity can be rolled back to. Raises UndyingError NOT_FOUND, DATABASE_UNAVAILABLE."""
+        try:
+            seen = await survey(self._store, stream)
+        except StoreUnavailable as problem:
+            raise error(Code.DATABASE_UNAVAILABLE, "the store does not answer") from problem
+        if seen is None:
+            raise error(Code.NOT_FOUND, f"there is no {stream}", stream=stream)
+        rows: Json = [
+            {"pos": [*each.position], "at": each.at_ms, "on_line": each.on_line, "dropped": each.dropped}
+            for each in seen.choices
+        ]
+        return {"id": stream, "pos": [*seen.end], "checkpoints": rows}
+
 
 class Supervisors:
     """`gateway.tables.Overview`: asks the root about all, and the supervisor of its kind about an entity."""
@@ -182,6 +197,10 @@ class Supervisors:
     async def readmit(self, stream: str) -> None:
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
         await self._owner(stream).call("readmit", stream)
+
+    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
+        """Bring a quarantined or failed entity back as it was at a position. Raises UndyingError, see `Tables.roll_back`."""
+        return cast(JsonObject, await self._owner(stream).call("roll_back", stream, to))
 
     async def drain(self, node: str) -> JsonObject:
         """Begin to empty a node. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
