@@ -29,6 +29,9 @@ from supervision.spec import ChildSpec, Siblings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
 
+LATER_S: Final = 3.0
+"""Seconds after its siblings that a child nobody needs is started: a process takes both cores for most of one, and at the start
+of a server what people wait for goes first."""
 AGAIN_S: Final = 60.0
 """Seconds that a child nobody needs is left alone when it has ended too often."""
 
@@ -153,6 +156,7 @@ class Keeper:
         ref = await self._adopt(child)
         if ref is None and not child.spec.needed:
             await self.all_up()
+            await asyncio.sleep(LATER_S)
             if self.escalated.done():
                 return
         while True:

@@ -8,7 +8,7 @@ import random
 from actors.runtime import Inside, Program, ProgramFailed, Ref
 from actors.runtime_local import LocalRuntime
 from supervision.chronicle import Ending
-from supervision.keeper import AGAIN_S, Keeper
+from supervision.keeper import AGAIN_S, LATER_S, Keeper
 from supervision.spec import ChildSpec, Intensity, Siblings, Strategy
 from tests.virtual_time import run_virtual
 from undying.protocol.data import JsonObject
@@ -129,13 +129,14 @@ def test_a_child_that_nobody_needs_starts_when_the_others_are_up_and_holds_up_no
         assert await kept.runtime.names() == ["b"]
         await kept.keeper.all_up()
         assert kept.keeper.escalated.result().startswith("c: ")
-        await asyncio.sleep(1)
+        await asyncio.sleep(LATER_S + 1)
         assert await kept.runtime.names() == ["b"]
 
         well = Kept(Strategy.ONE_FOR_ONE, Intensity(restarts=0, within_s=60), unneeded="a")
         well.unstartable.add("a")
         well.keeper.begin()
         await well.keeper.all_up()
+        await asyncio.sleep(LATER_S + 1)
         await well.keeper.replace("a")
         assert not well.keeper.escalated.done()
 
@@ -148,7 +149,7 @@ def test_a_child_that_nobody_needs_is_tried_again_after_a_while_when_it_failed()
         kept.unstartable.add("a")
         kept.keeper.begin()
         await kept.keeper.all_up()
-        await asyncio.sleep(1)
+        await asyncio.sleep(LATER_S + 1)
         row = kept.keeper.rows("root", "the root starts over")[0]
         assert (row["state"], row["reason"]) == ("failed", "1 endings in 60 s, the last one: failed a can't start")
         assert row["way_out"] == f"nothing else needs it; it is tried again after {AGAIN_S:g} s"
