@@ -34,14 +34,17 @@ def memory_table(stages: Sequence[Stage]) -> str:
 
 
 def growth_table(stages: Sequence[Stage], tables: int) -> str:
-    """Show what each stage holds more than the first, in KB per table."""
+    """Show what each stage holds more than the first, in KB per table.
+
+    The sum is without the store, whose figures follow, and without processes that stand empty: how many there are is a setting.
+    """
     first, later = stages[0], stages[1:]
     rows = [
         [NAMES.get(role, role), *(_kb(each.memory.bytes[role] - first.memory.bytes[role], tables) for each in later)]
         for role in ROLES
     ]
-    server = [each.memory.total - each.memory.bytes["store"] for each in stages]
-    rows.append(["**all but the store**", *(f"**{_kb(held - server[0], tables)}**" for held in server[1:])])
+    server = [each.memory.total - each.memory.bytes["store"] - each.memory.bytes["spares"] for each in stages]
+    rows.append(["**all in which something lives**", *(f"**{_kb(held - server[0], tables)}**" for held in server[1:])])
     used = [each.stored.memory - first.stored.memory for each in later]
     rows.append(["in use in the store", *(_kb(held, tables) for held in used)])
     rows.append(["append-only file", *(_kb(each.stored.files - first.stored.files, tables) for each in later)])

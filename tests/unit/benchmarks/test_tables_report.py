@@ -29,13 +29,13 @@ def test_memory_is_shown_by_role_and_summed_up() -> None:
     assert lines[-1] == "| **all** | **14.0** (7) | **21.5** (7) |"
 
 
-def test_what_tables_cost_is_what_is_held_more_than_at_first_and_the_store_is_apart() -> None:
+def test_what_tables_cost_is_what_is_held_more_than_at_first_but_for_the_store_and_what_stands_empty() -> None:
     before = _stage("before", 1_000_000, Stored(100_000, 0))
-    after = _stage("after", 1_000_000, Stored(600_000, 50_000), gateway=1_200_000, store=5_000_000)
+    after = _stage("after", 1_000_000, Stored(600_000, 50_000), gateway=1_200_000, spares=9_000_000, store=5_000_000)
     lines = growth_table([before, after], tables=100).splitlines()
     assert "| gateway | 2.00 |" in lines
     assert "| store (Valkey) | 40.00 |" in lines
-    assert "| **all but the store** | **2.00** |" in lines
+    assert "| **all in which something lives** | **2.00** |" in lines
     assert "| in use in the store | 5.00 |" in lines
     assert "| append-only file | 0.50 |" in lines
 
