@@ -5,10 +5,15 @@ Ray reads part of its settings from the environment while it is imported, so thi
 the environment of its processes, sends no usage statistics and writes below one directory.
 
 A given cluster is joined as it is; at the end only the processes of our namespace are ended there.
+
+Ray does not outlive the death of its own processes on the only node: without its node manager no actor is known, without its
+control service nothing can be found, started or ended, and a minute later all processes give up. So that is noticed
+(`until_broken`), and whoever runs the cluster starts over. In a cluster of several machines Ray's own ways are for that.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import signal
@@ -20,13 +25,17 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from actors.runtime import Runtime
-
 if TYPE_CHECKING:
     from actors.runtime_ray import RayRuntime
 
 OBJECT_STORE_BYTES: Final = 80_000_000
 """Near Ray's minimum: batches travel inside calls, and nothing of ours is kept in the object store."""
+
+VITAL: Final = ("gcs_server", "raylet")
+"""The processes of Ray without which a cluster of our own is none."""
+
+LOOK_S: Final = 0.5
+"""Seconds between two looks at whether they live."""
 
 END_S: Final = 5.0
 """Seconds that Ray's own processes have to end before they are killed."""
@@ -70,6 +79,15 @@ class RayCluster:
         own = [] if settings.address else [child for child in psutil.Process().children() if child not in before]
         return cls(settings, runtime_ray.RayRuntime(settings.wiring, settings.preload, namespace=settings.namespace), own)
 
+    async def until_broken(self) -> str:
+        """Return when the cluster can't go on, with the name of what ended. Of a joined one that is not known: never."""
+        vital = [process for process in self._own if process.name() in VITAL]
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for process in vital:
+                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                    return str(process.name())
+
     def stop(self) -> None:
         """End our processes, disconnect, and end the cluster when it is our own. Blocks; leaves no process behind."""
         from actors import runtime_ray
@@ -102,10 +120,10 @@ def _environment(token: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def ray_cluster(settings: ClusterSettings) -> AsyncIterator[Runtime]:
+async def ray_cluster(settings: ClusterSettings) -> AsyncIterator[RayCluster]:
     """Hold a cluster for as long as the block lasts. Must be entered in the main thread; blocks it meanwhile."""
     cluster = RayCluster.start(settings)
     try:
-        yield cluster.runtime
+        yield cluster
     finally:
         cluster.stop()

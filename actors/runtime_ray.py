@@ -48,6 +48,9 @@ WATCH_AGAIN_S: Final = 0.05
 RAY_TITLE: Final = "ray::"
 """How the system names a process that Ray runs an actor in."""
 
+SOME_MEMORY_BYTES: Final = 1 << 20
+"""What an actor asks of its node, so that it asks for something: Ray puts one that asks for nothing on a node of its choice."""
+
 NODE_CHARS: Final = 8
 """Characters of Ray's name of a node that are shown and used; the whole has 56."""
 
@@ -229,6 +232,7 @@ class RayRuntime:
             "namespace": self._namespace,
             "lifetime": "detached",
             "num_cpus": 0,
+            "memory": SOME_MEMORY_BYTES,
             "max_restarts": -1 if restarts else 0,
             "max_concurrency": CONCURRENCY_MAX,
             "scheduling_strategy": self._affinity(node),

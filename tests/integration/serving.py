@@ -7,6 +7,7 @@ tests that share a server never meet each other's tables.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -80,14 +81,18 @@ class Server:
 
 
 @contextmanager
-def serving(data_dir: Path, *options: str) -> Iterator[Server]:
-    """Serve on `data_dir` with the options given, until the block ends; then nothing of it is left."""
+def serving(data_dir: Path, *options: str, **environment: str) -> Iterator[Server]:
+    """Serve on `data_dir` with the options given, until the block ends; then nothing of it is left.
+
+    `environment` is added to this process's.
+    """
     log = (data_dir.parent / f"{data_dir.name}.log").open("a")
     process = subprocess.Popen(
         [sys.executable, "-m", "undying.cli.main", "serve", "--port", "0", "--data-dir", str(data_dir), *options],
         stdout=subprocess.PIPE,
         stderr=log,
         cwd=REPOSITORY,
+        env={**os.environ, **environment},
         text=True,
     )
     server = None

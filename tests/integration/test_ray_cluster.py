@@ -20,7 +20,8 @@ from actors.runtime import Program
 
 async def main():
     settings = ClusterSettings("tests.contract.runtime_programs:WIRING", directory=pathlib.Path(sys.argv[1]))
-    async with ray_cluster(settings) as runtime:
+    async with ray_cluster(settings) as cluster:
+        runtime = cluster.runtime
         for name in ("a", "b"):
             ref = await runtime.spawn(name, Program("counter"))
         os.kill((await ref.info()).pid, 9)

@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from persistence.durability import Durability
 from persistence.embedded import EmbeddedStore
 from persistence.redis_store import RedisStore
-from tests.integration.players import Party, party
+from tests.integration.players import Party, eventually, party
 from tests.integration.serving import END_S, Server, serving
 from undying.protocol.closes import Close
 from undying.protocol.codec import decode, encode
@@ -126,5 +126,19 @@ async def test_what_was_acknowledged_outlives_an_end_in_order_and_a_power_cut_an
         assert living(killed) == []
         await asyncio.gather(*(playing.until(more=20) for playing in parties))
         for playing in parties:
+            await playing.finish()
+            await playing.verdict()
+
+
+async def test_a_server_whose_ray_lost_its_control_service_starts_over_by_itself_on_its_port(tmp_path: Path) -> None:
+    with serving(tmp_path / "data", *OPTIONS) as server:
+        async with party(server, ["ada"]) as playing:
+            playing.begin()
+            await playing.until(more=20)
+            ours = psutil.Process(server.process.pid).children()
+            next(process for process in ours if process.name() == "gcs_server").kill()
+            await eventually(lambda: playing.cut_off() == ["gm", "ada"])
+            await playing.until(more=20, stream=playing.streams[0])
+            await playing.until(more=20, stream=playing.streams[1])
             await playing.finish()
             await playing.verdict()

@@ -23,6 +23,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple, Self
+from urllib.parse import urlsplit
 
 from undying.protocol.errors import Code, UndyingError, error
 
@@ -92,6 +93,13 @@ class DataDir:
     def announce(self, url: str) -> None:
         """Write where the server is. Raises UndyingError UNAVAILABLE."""
         self._write(URL, url + "\n")
+
+    def port_left_behind(self) -> int | None:
+        """Return the port of an earlier server that did not withdraw. Raises UndyingError UNAVAILABLE."""
+        try:
+            return urlsplit(read_fact(self._path / URL) or "").port
+        except ValueError:
+            return None
 
     def withdraw(self) -> None:
         """Forget where the server is and what it started. Called when both are gone."""

@@ -10,20 +10,21 @@ a start and removed after the end.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
 from actors.ray_cluster import ClusterSettings, RayCluster
-from actors.runtime import Runtime
 from persistence.embedded import EmbeddedStore, EmbeddedStoreError
 from undying.cli.datadir import DataDir, run_directory
 from undying.cli.management import is_ready
-from undying.cli.server import Parts
+from undying.cli.server import Cluster, Parts
 from undying.cli.settings import ServeSettings
 from undying.protocol.errors import Code, error
 
@@ -79,7 +80,7 @@ async def _keep_up(store: EmbeddedStore) -> None:
 
 
 @asynccontextmanager
-async def _runtime(wiring: str, directory: DataDir, settings: ServeSettings) -> AsyncIterator[Runtime]:
+async def _cluster(wiring: str, directory: DataDir, settings: ServeSettings) -> AsyncIterator[Cluster]:
     files = run_directory(settings.data_dir)
     shutil.rmtree(files, ignore_errors=True)  # of a server that was killed
     try:
@@ -96,7 +97,7 @@ async def _runtime(wiring: str, directory: DataDir, settings: ServeSettings) -> 
     except (OSError, RuntimeError, ValueError) as problem:  # Ray has no base class for what it raises here
         raise error(Code.UNAVAILABLE, f"Ray did not start: {problem}") from problem
     try:
-        yield cluster.runtime
+        yield Cluster(cluster.runtime, cluster.until_broken)
     finally:
         cluster.stop()
         shutil.rmtree(files, ignore_errors=True)
@@ -108,4 +109,9 @@ async def _ready(url: str) -> bool:
 
 def real_parts(wiring: str = WIRING) -> Parts:
     """Return the parts of a real server whose programs are in the table that `wiring` names, `package.module:ATTRIBUTE`."""
-    return Parts(store=_store, runtime=partial(_runtime, wiring), ready=_ready)
+    return Parts(store=_store, cluster=partial(_cluster, wiring), ready=_ready, start_over=_start_over)
+
+
+def _start_over() -> NoReturn:
+    """Become this very command anew. It ends what the old one started, as after a `kill -9`, and takes its port again."""
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - this very program

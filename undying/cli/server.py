@@ -1,6 +1,7 @@
 """A whole server, from nothing to ready and back to nothing.
 
-    port held → store → runtime → root → /readyz says 200 → (stop is asked for) → root drains → runtime ends → store ends
+    port held → store → cluster → root → /readyz says 200 → (stop is asked for) → root drains → cluster ends → store ends
+                                                       └ the cluster breaks ─▶ the command starts over, on the same port
 
 Each part is ended by the one that made it, in reverse order, also when a later part's start fails. Every wait has a bound; past
 it the next part's end begins, and `children.end` has the last word about processes. A stop that is asked for during the start
@@ -10,10 +11,11 @@ counts between two steps, none of which takes long.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 
@@ -46,17 +48,28 @@ _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
+class Cluster:
+    """A runtime, and a wait until what carries it is beyond help, which returns the reason."""
+
+    runtime: Runtime
+    until_broken: Callable[[], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Parts:
     """How a server's parts are made; each context ends what it started."""
 
     store: Callable[[DataDir, ServeSettings], AbstractAsyncContextManager[str]]
     """Start the embedded store, give its url."""
 
-    runtime: Callable[[DataDir, ServeSettings], AbstractAsyncContextManager[Runtime]]
-    """Start or join a cluster, give the runtime over it."""
+    cluster: Callable[[DataDir, ServeSettings], AbstractAsyncContextManager[Cluster]]
+    """Start or join a cluster."""
 
     ready: Callable[[str], Awaitable[bool]]
     """Tell whether the server at a base url is ready."""
+
+    start_over: Callable[[], NoReturn]
+    """Put another run of the same command in this one's place, without ending anything in order."""
 
 
 async def run(
@@ -68,20 +81,35 @@ async def run(
     """
     async with AsyncExitStack() as parts_up:
         await parts_up.enter_async_context(children.recorded(directory))
-        url = await _bring_up(settings, directory, parts, stop, parts_up)
-        if url is None:
+        up = await _bring_up(settings, directory, parts, stop, parts_up)
+        if up is None:
             return
+        url, cluster = up
         directory.announce(url)
         announce(url)
-        await stop.wait()
+        broken = await _until_stop_or_broken(stop, cluster)
+        if broken is not None:
+            _log.critical("the cluster is broken; starting over", ended=broken)
+            parts.start_over()
         _log.info("draining")
+
+
+async def _until_stop_or_broken(stop: asyncio.Event, cluster: Cluster) -> str | None:
+    """Return None when a stop is asked for, or what broke the cluster."""
+    waits = [asyncio.ensure_future(stop.wait()), asyncio.ensure_future(cluster.until_broken())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        return None if stop.is_set() else str(waits[1].result())
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def _bring_up(
     settings: ServeSettings, directory: DataDir, parts: Parts, stop: asyncio.Event, up: AsyncExitStack
-) -> str | None:
-    """Start everything; returns the url, or None when a stop was asked for meanwhile."""
-    holder = up.enter_context(port.hold(settings.host, settings.port))
+) -> tuple[str, Cluster] | None:
+    """Start everything; returns the url and the cluster, or None when a stop was asked for meanwhile."""
+    holder = up.enter_context(_hold_port(settings, directory))
     number = port.number_of(holder)
     settings = settings.replace(port=number, admin_token=settings.admin_token or directory.admin_token())
     if settings.redis_url is None:
@@ -89,14 +117,25 @@ async def _bring_up(
         _log.info("store started")
     if stop.is_set():
         return None
-    runtime = await up.enter_async_context(parts.runtime(directory, settings))
-    _log.info("runtime started")
+    cluster = await up.enter_async_context(parts.cluster(directory, settings))
+    _log.info("cluster started")
     if stop.is_set():
         return None
-    await up.enter_async_context(_tree(runtime, settings))
+    await up.enter_async_context(_tree(cluster.runtime, settings))
     _log.info("tree started")
     url = port.base_url(settings.host, number)
-    return url if await _wait_until_ready(url, parts, stop) else None
+    return (url, cluster) if await _wait_until_ready(url, parts, stop) else None
+
+
+def _hold_port(settings: ServeSettings, directory: DataDir) -> socket.socket:
+    """Hold the port. Where any free one will do, the one that a server had here that did not end in order: clients know it."""
+    last = directory.port_left_behind() if settings.port == 0 else None
+    if last is not None:
+        try:
+            return port.hold(settings.host, last)
+        except UndyingError as taken:
+            _log.warning("the last port can't be had again", port=last, reason=taken.failure.message)
+    return port.hold(settings.host, settings.port)
 
 
 @asynccontextmanager

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from actors.runtime import Exit, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, Runtime
+from actors.runtime import Exit, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref
 from undying.cli import datadir, server
 from undying.cli.datadir import DataDir
-from undying.cli.server import Parts, run
+from undying.cli.server import Cluster, Parts, run
 from undying.cli.settings import ServeSettings
 from undying.protocol.errors import Code, UndyingError, error
 
@@ -33,11 +33,20 @@ class Script:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     left: list[str] = field(default_factory=list)
     roots_lost: int = 0
+    broken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def until_broken(self) -> str:
+        await self.broken.wait()
+        return "raylet"
 
     def note(self, what: str) -> None:
         self.diary.append(what)
         if what == self.stop_at:
             self.stop.set()
+
+
+class StartedOver(Exception):
+    """In place of the end of this program and the beginning of another."""
 
 
 @dataclass
@@ -110,17 +119,21 @@ def _parts(script: Script) -> Parts:
         script.note("store down")
 
     @asynccontextmanager
-    async def runtime(_directory: DataDir, _settings: ServeSettings) -> AsyncIterator[Runtime]:
-        script.note("runtime up")
+    async def cluster(_directory: DataDir, _settings: ServeSettings) -> AsyncIterator[Cluster]:
+        script.note("cluster up")
         try:
-            yield FakeRuntime(script)
+            yield Cluster(FakeRuntime(script), script.until_broken)
         finally:
-            script.note("runtime down")
+            script.note("cluster down")
+
+    def start_over() -> NoReturn:
+        script.note("start over")
+        raise StartedOver
 
     async def ready(_url: str) -> bool:
         return script.ready
 
-    return Parts(store=store, runtime=runtime, ready=ready)
+    return Parts(store=store, cluster=cluster, ready=ready, start_over=start_over)
 
 
 @pytest.fixture
@@ -151,12 +164,12 @@ async def test_a_server_starts_from_the_store_up_and_ends_the_other_way_round(di
     await _serve_and_stop(script, _settings(tmp_path), directory)
     assert script.diary == [
         "store up",
-        "runtime up",
+        "cluster up",
         "spawn root restarts=True",
         "ready",
         "root stop",
         "kill root",
-        "runtime down",
+        "cluster down",
         "store down",
     ]
 
@@ -202,7 +215,7 @@ async def test_a_root_that_does_not_start_ends_what_was_started_before_it(direct
     script = Script(start_fails=True)
     with pytest.raises(ProgramFailed):
         await _serve_and_stop(script, _settings(tmp_path), directory)
-    assert script.diary[-1] == "runtime down"
+    assert script.diary[-1] == "cluster down"
     assert datadir.read_fact(tmp_path / "url") is None
 
 
@@ -232,10 +245,10 @@ async def test_a_server_that_does_not_get_ready_in_time_is_ended(
     script = Script(ready=False)
     with pytest.raises(UndyingError, match="not ready"):
         await _serve_and_stop(script, _settings(tmp_path), directory)
-    assert script.diary[-2:] == ["kill root", "runtime down"]
+    assert script.diary[-2:] == ["kill root", "cluster down"]
 
 
-@pytest.mark.parametrize("moment", ["store up", "runtime up", "spawn root restarts=True"])
+@pytest.mark.parametrize("moment", ["store up", "cluster up", "spawn root restarts=True"])
 async def test_a_stop_during_the_start_ends_it_without_getting_ready(directory: DataDir, tmp_path: Path, moment: str) -> None:
     script = Script(stop_at=moment, ready=False)
     assert await _serve_and_stop(script, _settings(tmp_path), directory) == []
@@ -249,7 +262,7 @@ async def test_a_root_that_does_not_drain_in_time_is_killed(
     monkeypatch.setattr(server, "DRAIN_S", 0.01)
     script = Script(stop_hangs=True)
     await _serve_and_stop(script, _settings(tmp_path), directory)
-    assert script.diary[-4:] == ["root stop", "kill root", "runtime down", "store down"]
+    assert script.diary[-4:] == ["root stop", "kill root", "cluster down", "store down"]
 
 
 async def test_a_root_that_is_gone_for_good_is_followed_by_another(directory: DataDir, tmp_path: Path) -> None:
@@ -265,4 +278,45 @@ async def test_a_root_that_is_gone_for_good_is_followed_by_another(directory: Da
 async def test_a_root_that_dies_while_it_drains_does_not_stop_the_end(directory: DataDir, tmp_path: Path) -> None:
     script = Script(stop_dies=True)
     await _serve_and_stop(script, _settings(tmp_path), directory)
-    assert script.diary[-3:] == ["kill root", "runtime down", "store down"]
+    assert script.diary[-3:] == ["kill root", "cluster down", "store down"]
+
+
+async def test_a_server_whose_cluster_breaks_starts_over_and_ends_nothing_in_order(directory: DataDir, tmp_path: Path) -> None:
+    script = Script()
+    with pytest.raises(StartedOver):
+        await run(_settings(tmp_path), directory, _parts(script), script.stop, lambda _: script.broken.set())
+    assert script.diary.index("start over") < script.diary.index("cluster down")
+
+
+async def test_a_server_that_did_not_end_in_order_comes_back_on_the_free_port_that_it_had(
+    directory: DataDir, tmp_path: Path
+) -> None:
+    urls: list[str] = []
+    for _ in range(2):
+        script = Script()
+
+        def announced(url: str, script: Script = script) -> None:
+            urls.append(url)
+            script.stop.set()
+
+        await run(_settings(tmp_path), directory, _parts(script), script.stop, announced)
+    assert urls[0] == urls[1]
+    directory.withdraw()
+    assert directory.port_left_behind() is None
+
+
+async def test_a_server_whose_last_port_was_taken_meanwhile_takes_another(directory: DataDir, tmp_path: Path) -> None:
+    with socket.socket() as taker:
+        taker.bind(("127.0.0.1", 0))
+        taker.listen()
+        taken = taker.getsockname()[1]
+        directory.announce(f"http://127.0.0.1:{taken}")
+        script, urls = Script(), list[str]()
+
+        def announced(url: str) -> None:
+            urls.append(url)
+            script.stop.set()
+
+        await run(_settings(tmp_path), directory, _parts(script), script.stop, announced)
+    assert urls
+    assert urls[0] != f"http://127.0.0.1:{taken}"
