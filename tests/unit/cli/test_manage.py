@@ -1,5 +1,6 @@
 """The management commands as a person or a script types them."""
 
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ import pytest
 
 from tests.unit.cli.management_server import ScriptedServer, scripted_server
 from undying.cli import main
-from undying.protocol.data import Json
+from undying.protocol.data import Json, JsonObject
 from undying.protocol.errors import Code, Failure
 
 
@@ -200,6 +201,73 @@ def test_what_can_not_be_released_is_told(server: ScriptedServer, undying: Comma
     assert (done.exit_code, done.out) == (1, "")
     assert "session:s1 is live" in done.err
     assert undying("quarantine", "release", "nobody").exit_code == 2
+
+
+def checkpoint(epoch: int, seq: int, dropped: int, *, sound: bool = True, on_line: bool = True) -> JsonObject:
+    at = 1_700_000_000_000 if sound else None
+    return {"pos": [epoch, seq], "at": at, "on_line": on_line, "dropped": dropped}
+
+
+def quarantined_with(server: ScriptedServer, *checkpoints: JsonObject) -> None:
+    server.answer("GET /v1/status", 200, {"url": server.url, "actors": [ILL, WELL]})
+    told: Json = {"id": "session:s1", "pos": [3, 4], "checkpoints": list(checkpoints)}
+    server.answer("GET /v1/actors/session:s1/checkpoints", 200, told)
+    server.answer("POST /v1/actors/session:s1/rollback", 200, {"stream": "session:s1", "to": [2, 7], "dropped": 12})
+
+
+def test_rollback_goes_to_the_newest_checkpoint_that_is_whole_on_the_line_and_not_the_end(
+    server: ScriptedServer, undying: Command
+) -> None:
+    broken, left, end = checkpoint(3, 3, 1, sound=False), checkpoint(3, 2, 2, on_line=False), checkpoint(3, 4, 0)
+    quarantined_with(server, end, broken, left, checkpoint(2, 7, 12), checkpoint(2, 1, 18))
+    done = undying("quarantine", "rollback", "session:s1", "--json")
+    assert (done.exit_code, json.loads(done.out)) == (0, {"stream": "session:s1", "to": [2, 7], "dropped": 12})
+    assert server.asked[-1].body == {"to": [2, 7]}
+
+
+@pytest.mark.parametrize("to", ["2.1", "2-1"])
+def test_rollback_goes_where_a_person_says(server: ScriptedServer, undying: Command, to: str) -> None:
+    quarantined_with(server, checkpoint(2, 7, 12))
+    done = undying("quarantine", "rollback", "session:s1", "--to", to, "--yes")
+    assert (done.exit_code, server.asked[-1].body) == (0, {"to": [2, 1]})
+    assert "2.1" in done.out
+
+
+@pytest.mark.parametrize(("said", "code", "asked"), [("n\n", 1, "GET"), ("y\n", 0, "POST")])
+def test_rollback_says_what_is_lost_and_asks(
+    server: ScriptedServer, undying: Command, monkeypatch: pytest.MonkeyPatch, said: str, code: int, asked: str
+) -> None:
+    quarantined_with(server, checkpoint(2, 7, 12))
+    monkeypatch.setattr("sys.stdin", io.StringIO(said))
+    done = undying("quarantine", "rollback", "session:s1")
+    assert (done.exit_code, server.asked[-1].method) == (code, asked)
+    assert "The 12 events since 2023-11-14 22:13:20 UTC are dropped" in done.err
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "reason"),
+    [
+        ([], "no checkpoint"),
+        ([checkpoint(2, 7, 12, sound=False)], "broken"),
+        ([checkpoint(3, 4, 0)], "nothing has happened"),
+    ],
+)
+def test_where_there_is_no_checkpoint_to_go_back_to_rollback_says_so_and_does_nothing(
+    server: ScriptedServer, undying: Command, checkpoints: list[JsonObject], reason: str
+) -> None:
+    quarantined_with(server, *checkpoints)
+    done = undying("quarantine", "rollback", "session:s1", "--yes")
+    assert (done.exit_code, done.out, server.asked[-1].method) == (1, "", "GET")
+    assert reason in done.err
+
+
+def test_what_is_not_in_quarantine_is_not_rolled_back(server: ScriptedServer, undying: Command) -> None:
+    quarantined_with(server, checkpoint(2, 7, 12))
+    done = undying("quarantine", "rollback", "session:s2", "--yes")
+    assert (done.exit_code, server.asked[-1].path) == (1, "/v1/status")
+    assert "not in quarantine" in done.err
+    for args in (("nobody",), ("session:s1", "--to", "7"), ("session:s1", "--to", "a.b"), ("session:s1", "--to", "-1.2")):
+        assert undying("quarantine", "rollback", *args).exit_code == 2
 
 
 def test_drain_waits_until_the_processes_are_others(server: ScriptedServer, undying: Command) -> None:
