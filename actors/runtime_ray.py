@@ -10,6 +10,9 @@ Actors are detached, so a supervisor's death does not take its children, and Ray
 but the root. A root that Ray restarts is the same process to those who hold a ref: calls to it are lost for a while.
 
 Ray's calls that block (create, find, list, kill) go through a thread, so a slow control plane stops no one's loop.
+
+A process that was cut off is given up by the others, and killed; should that not have reached it, it finds out by itself that
+nobody knows it any more under its name, and ends (`_leave_when_unknown`). What it writes meanwhile the store refuses.
 """
 
 from __future__ import annotations
@@ -45,11 +48,17 @@ ANSWER_S: Final = 0.05
 WATCH_AGAIN_S: Final = 0.05
 """Seconds until a process that could not be reached is watched again."""
 
+KNOWN_LOOK_S: Final = 15.0
+UNKNOWN_LOOKS: Final = 2
+"""How often a process asks whether it is still the one of its name, and how many times in a row it must not be, to end."""
+
 RAY_TITLE: Final = "ray::"
 """How the system names a process that Ray runs an actor in."""
 
 SOME_MEMORY_BYTES: Final = 1 << 20
 """What an actor asks of its node, so that it asks for something: Ray puts one that asks for nothing on a node of its choice."""
+
+UNKNOWN_EXIT: Final = 70
 
 NODE_CHARS: Final = 8
 """Characters of Ray's name of a node that are shown and used; the whole has 56."""
@@ -74,6 +83,7 @@ class UndyingProcess:
         self._process = Process(inside, _Wired(wiring), os.getpid(), meant_for=program, memory_bytes=_memory_bytes)
         self._begun: asyncio.Task[tuple[int, Any]] | None = None
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
+        self._look = asyncio.get_running_loop().create_task(self._leave_when_unknown(runtime))
         if program is not None:  # also when Ray starts the root again, and nobody is there to ask
             self._begun = asyncio.get_running_loop().create_task(self.run(program))
 
@@ -122,6 +132,17 @@ class UndyingProcess:
         if context.get(FATAL):
             self._process.fail(str(context.get("message")))
             self._leave_if_ended()
+
+    async def _leave_when_unknown(self, runtime: RayRuntime) -> None:
+        me, looks = ray.get_runtime_context().get_actor_id(), 0
+        while looks < UNKNOWN_LOOKS:
+            await asyncio.sleep(KNOWN_LOOK_S)
+            try:
+                looks = 0 if await runtime.is_known(self._process.info().name, me) else looks + 1
+            except CallLost:
+                looks = 0  # out of reach is not given up
+        _log.critical("%s is not known any more; it ends", self._process.info().name)
+        os._exit(UNKNOWN_EXIT)
 
     def _leave_if_ended(self) -> None:
         # Not `exit_actor`: it waits for every pending call, and the pending polls of gateways don't end.
@@ -271,6 +292,11 @@ class RayRuntime:
             return None
         except RayError as lost:
             raise CallLost(f"find {name}: {_line(lost)}") from lost
+
+    async def is_known(self, name: str, actor_id: str | None) -> bool:
+        """Tell whether Ray knows this very actor under the name. Raises CallLost."""
+        handle = await asyncio.to_thread(self._handle, name)
+        return handle is not None and handle._actor_id.hex() == actor_id  # noqa: SLF001 - Ray has no other way to its id
 
     async def names(self) -> list[str]:
         """Return the names of the processes that live, as far as Ray's control plane knows."""

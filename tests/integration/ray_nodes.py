@@ -132,7 +132,7 @@ def main(count: int) -> None:
     def tell_node(node: Any) -> None:
         tell(name=node.node_id[:8], raylet=node.all_processes["raylet"][0].process.pid)
 
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args=options)
+    cluster: Any = Cluster(initialize_head=True, connect=False, head_node_args=options)
     tell(address=cluster.address)
     tell_node(cluster.head_node)
     for _ in range(count - 1):

@@ -1,4 +1,4 @@
-"""A server on two nodes while people play: a node that is lost, or stands still, costs its tables some seconds and nothing else."""
+"""A server on two nodes while people play: a node that is lost costs its tables some seconds and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
