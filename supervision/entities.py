@@ -295,7 +295,10 @@ class EntitySupervisor:
     async def _place_of(self, wanted: Activate) -> Mapping[str, Any]:
         if wanted.on is not None:
             return {"host": wanted.on.host, "pid": wanted.on.pid, "node": wanted.on.node}
-        place: Mapping[str, Any] = await self._hosts.call("acquire", wanted.stream, wanted.avoid, wanted.near, wanted.suspect)
+        wakes = not (wanted.create or wanted.suspect or wanted.avoid)
+        place: Mapping[str, Any] = await self._hosts.call(
+            "acquire", wanted.stream, wanted.avoid, wanted.near, wanted.suspect, wakes
+        )
         return place
 
     async def _release(self) -> None:

@@ -111,8 +111,12 @@ class HostsSupervisor:
             if name.startswith(PREFIX):
                 await self._inside.runtime.kill(name)
 
-    async def acquire(self, stream: str, avoid: str = "", near: str = "", suspect: bool = False) -> JsonObject:
+    async def acquire(
+        self, stream: str, avoid: str = "", near: str = "", suspect: bool = False, soon: bool = False
+    ) -> JsonObject:
         """Find a place for an entity: returns `{host, pid, node}` of a host that runs.
+
+        `soon`: an entity that wakes rather shares a host than waits for a process.
 
         May be called again: an entity keeps its place unless it is to be avoided. Raises UndyingError: OVERLOADED when
         there is no room, UNAVAILABLE when no host starts, DRAINING.
@@ -124,7 +128,7 @@ class HostsSupervisor:
             return home.row()
         self._forget(stream)
         asker = self._infos.get(near)
-        wanted = Request(stream, avoid, near, suspect, asker.node if asker is not None else "")
+        wanted = Request(stream, avoid, near, suspect, asker.node if asker is not None else "", soon)
         return await self._once(stream, self._place(wanted))
 
     async def release(self, streams: Sequence[str]) -> None:
@@ -236,10 +240,18 @@ class HostsSupervisor:
     async def _lease(self, program: Program, node: str, but: str) -> JsonObject:
         held = (info for info in self._leases.values() if info.label == program.label and info.name != but)
         info = next(held, None)
-        if info is None:
+        if info is None or not await self._answers(info.name):
             _, info = await self._run(program, node)
             self._leases[info.name] = info
         return {"process": info.name, "pid": info.pid, "node": info.node}
+
+    async def _answers(self, name: str) -> bool:
+        """Tell whether a process lives: it may have died just now, of which the watch tells in a moment."""
+        try:
+            ref = await self._inside.runtime.find(name)
+            return ref is not None and bool(await ref.info())
+        except RuntimeFault:
+            return False
 
     async def _place(self, request: Request) -> JsonObject:
         views = [

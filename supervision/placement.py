@@ -4,7 +4,8 @@
 2. A suspect (it was on a host that died) never shares with one that is none: it gets a process of its own, and past
    `suspects_max` such processes on every node it shares with other suspects.
 3. While a node is below its budget an entity gets a host of its own there: one that stands empty, else a spare, else a new
-   process. What is there at once comes before what has to be started, also on another node.
+   process. What is there at once comes before what has to be started, also on another node. One that is to be woken (`soon`)
+   shares a host rather than wait for a process: when a killed server is back, all of its tables wake at the same time.
 4. When all nodes are past their budgets hosts are shared: the one asked for (`near`) if it has room, else the least loaded.
 5. When all are full there is no place.
 
@@ -64,7 +65,7 @@ class NodeView:
 class Request:
     """Who wants a place: not on the host `avoid`, on `near` when hosts are shared, `suspect` away from the healthy.
 
-    `node` is where the one that asks lives.
+    `node` is where the one that asks lives. `soon`: at once and in company rather than later and alone; not for suspects.
     """
 
     stream: str
@@ -72,6 +73,7 @@ class Request:
     near: str = ""
     suspect: bool = False
     node: str = ""
+    soon: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +120,9 @@ def place(request: Request, hosts: Sequence[HostView], nodes: Sequence[NodeView]
             return UseHost(_least_loaded(empty).name)
         if node in below and node.spares:
             return TakeSpare(node.spares[0], node.name)
-    if below:
-        return StartNew(below[0].name)
     roomy = [host for host in able if host.load < budget.entities_per_host_max]
+    if below and (request.suspect or not request.soon or not roomy):
+        return StartNew(below[0].name)
     if roomy:
         near = [host for host in roomy if host.name == request.near]
         return UseHost((near[0] if near else _least_loaded(roomy)).name)

@@ -82,8 +82,8 @@ def _mark(event: TableEvent) -> str:
 class Party:
     """All who play at one table: its game master, the first player, who has a character, and others."""
 
-    def __init__(self, server: Server, table: Table, players: Sequence[Player], character: str) -> None:
-        self._server = server
+    def __init__(self, url: str, table: Table, players: Sequence[Player], character: str) -> None:
+        self._url = url
         self.table = table
         self.players = players
         self.character = character
@@ -147,7 +147,7 @@ class Party:
             self._check_order(stream)
         says = [mark for _, mark in self.players[0].history(self.table.stream) if "-say-" in mark]
         wounds = sum(ack.stream == self.streams[1] for ack in self.acks)
-        async with undying.connect(self._server.url, self.table.tokens["gm"]) as newcomer:
+        async with undying.connect(self._url, self.table.tokens["gm"]) as newcomer:
             chat = [line["text"] for line in newcomer.state.chat if isinstance(line, dict)]
             assert chat == says[-WINDOW:]
             hit_points = newcomer.character(self.character).sheet["hp"]
@@ -168,12 +168,15 @@ class Party:
 
 
 @asynccontextmanager
-async def party(server: Server, names: Sequence[str]) -> AsyncIterator[Party]:
-    """Seat a game master and players of those names at a new table of their own; they leave at the end."""
+async def party(server: Server, names: Sequence[str], play_at: str = "") -> AsyncIterator[Party]:
+    """Seat a game master and players of those names at a new table of their own; they leave at the end.
+
+    `play_at` is the url at which they play, when that is another one than where the table was made.
+    """
     table = await asyncio.to_thread(server.make_table, dict.fromkeys(names, "player"))
     limits = Limits(queue=100_000)
     async with AsyncExitStack() as seats:
-        made = [undying.connect(server.url, table.tokens[name], limits=limits) for name in ("gm", *names)]
+        made = [undying.connect(play_at or server.url, table.tokens[name], limits=limits) for name in ("gm", *names)]
         entered = [await seats.enter_async_context(seat) for seat in made]
         sheet: JsonObject = {"name": "Nott", "hp": {"current": HIT_POINTS, "max": HIT_POINTS}}
         hero = await entered[0].create_character(sheet, owner=table.users[names[0]])
@@ -181,7 +184,7 @@ async def party(server: Server, names: Sequence[str]) -> AsyncIterator[Party]:
             await seat.until(lambda seat=seat: hero.id in seat.state.characters)  # type: ignore[misc]
         players = [Player(seat, name) for seat, name in zip(entered, ("gm", *names), strict=True)]
         listening = [asyncio.create_task(player.listen()) for player in players]
-        playing = Party(server, table, players, hero.id)
+        playing = Party(play_at or server.url, table, players, hero.id)
         try:
             yield playing
         finally:

@@ -2,7 +2,7 @@
 
 Runs as a program (`python -m tests.integration.ray_nodes N`), so that what Ray leaves in a process's memory and
 environment stays there. It prints a JSON line with the cluster's address, then obeys lines on stdin: `add` prints the new
-node's line; it ends when stdin does, with all that it started.
+node's line, `gcs off` and `gcs on` end and start Ray's control service. It ends when stdin does, with all that it started.
 """
 
 from __future__ import annotations
@@ -72,10 +72,23 @@ class Nodes:
 
     def add(self) -> Node:
         """Add a node."""
-        assert self.process.stdin is not None
-        print("add", file=self.process.stdin, flush=True)
+        self._order("add")
         self.nodes.append(_read_node(self.process))
         return self.nodes[-1]
+
+    def lose_control(self) -> None:
+        """End Ray's control service."""
+        self._order("gcs off")
+        _read(self.process)
+
+    def regain_control(self) -> None:
+        """Start it again. It knows only what it kept in a store."""
+        self._order("gcs on")
+        _read(self.process)
+
+    def _order(self, line: str) -> None:
+        assert self.process.stdin is not None
+        print(line, file=self.process.stdin, flush=True)
 
 
 @contextmanager
@@ -93,8 +106,7 @@ def ray_nodes(count: int, directory: Path, **environment: str) -> Iterator[Nodes
         )
         seen: list[psutil.Process] = []
         try:
-            assert process.stdout is not None
-            running = Nodes(json.loads(process.stdout.readline())["address"], process)
+            running = Nodes(_read(process)["address"], process)
             running.nodes += [_read_node(process) for _ in range(count)]
             seen = psutil.Process(process.pid).children(recursive=True)
             yield running
@@ -114,9 +126,13 @@ def ray_nodes(count: int, directory: Path, **environment: str) -> Iterator[Nodes
 
 
 def _read_node(process: subprocess.Popen[str]) -> Node:
-    assert process.stdout is not None
-    told = json.loads(process.stdout.readline())
+    told = _read(process)
     return Node(told["name"], told["raylet"])
+
+
+def _read(process: subprocess.Popen[str]) -> Any:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
 
 
 def main(count: int) -> None:
@@ -138,8 +154,15 @@ def main(count: int) -> None:
     for _ in range(count - 1):
         tell_node(cluster.add_node(**options))
     for line in sys.stdin:
-        if line.strip() == "add":
-            tell_node(cluster.add_node(**options))
+        match line.strip():
+            case "add":
+                tell_node(cluster.add_node(**options))
+            case "gcs off":
+                cluster.head_node.kill_gcs_server()
+                tell()
+            case "gcs on":
+                cluster.head_node.start_gcs_server()
+                tell()
     cluster.shutdown()
 
 
