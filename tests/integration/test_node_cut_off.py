@@ -58,6 +58,7 @@ def second_machine() -> Iterator[None]:
         run(*INSIDE, "ip", "link", "set", "lo", "up")
         yield
     finally:
+        subprocess.run(["ip", "link", "del", "undying-here"], check=False, capture_output=True)
         run("ip", "netns", "del", SPACE)
 
 
@@ -97,7 +98,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 async def test_tables_of_a_node_that_is_cut_off_play_on_elsewhere_and_the_node_is_used_again_when_it_is_back(
     server: Server,
 ) -> None:
-    await gateways(server, 2)
+    await two_nodes_serve(server)
     over_there = replace(server, url=f"http://{THERE}:{PORT}")  # who asks there first gets a table there
     async with party(over_there, ["ada"], play_at=server.url) as hit, party(server, ["bea"]) as other:
         there = await node_of(server, hit)
@@ -112,7 +113,7 @@ async def test_tables_of_a_node_that_is_cut_off_play_on_elsewhere_and_the_node_i
         assert gap_s < BACK_S_MAX
         assert await node_of(server, hit) != there
         run("ip", "link", "set", "undying-here", "up")
-        await gateways(server, 2)
+        await two_nodes_serve(server)
         print(f"both nodes serve again {time.monotonic() - cut_s:.1f} s after the cut")  # noqa: T201
         for playing in (hit, other):
             await playing.until(more=40)
@@ -121,10 +122,11 @@ async def test_tables_of_a_node_that_is_cut_off_play_on_elsewhere_and_the_node_i
         assert hit.cut_off() == other.cut_off() == []
 
 
-async def gateways(server: Server, count: int) -> None:
-    """Return when so many gateways are live."""
+async def two_nodes_serve(server: Server) -> None:
+    """Return when two nodes have a live gateway and a warm spare each."""
     async with asyncio.timeout(AGAIN_S):
         while True:
-            if sum(row["kind"] == "gateway" and row["state"] == "live" for row in (await rows(server)).values()) == count:
+            live = [row for row in (await rows(server)).values() if row["state"] == "live"]
+            if all(len({row["node"] for row in live if row["kind"] == kind}) == 2 for kind in ("gateway", "spare")):
                 return
             await asyncio.sleep(0.2)

@@ -135,6 +135,7 @@ async def test_where_nobody_listens_no_stream_is_opened(folder: Path) -> None:
 
 
 async def test_a_program_that_can_not_listen_goes_on_without(folder: Path) -> None:
+    folder.mkdir()
     (folder / "a file").touch()
     server = DirectServer(folder / "a file" / "process:a", METHODS)
     await server.start(Program())
@@ -145,7 +146,7 @@ async def test_a_program_that_can_not_listen_goes_on_without(folder: Path) -> No
 
 async def test_nobody_listens_or_connects_where_others_could_have_put_a_socket(folder: Path) -> None:
     open_to_all = folder / "open"
-    open_to_all.mkdir()
+    open_to_all.mkdir(parents=True)
     open_to_all.chmod(0o777)
     server = DirectServer(open_to_all / "process:a", METHODS)
     await server.start(Program())
