@@ -50,6 +50,22 @@ def folder() -> Iterator[Path]:
         yield Path(name) / "h"
 
 
+@pytest.fixture
+def file(folder: Path) -> Path:
+    """A file where a folder would have to be."""
+    folder.mkdir()
+    (folder / "a file").touch()
+    return folder / "a file"
+
+
+@pytest.fixture
+def open_to_all(folder: Path) -> Path:
+    """A folder in which everybody may write."""
+    (folder / "open").mkdir(parents=True)
+    (folder / "open").chmod(0o777)
+    return folder / "open"
+
+
 @asynccontextmanager
 async def served(folder: Path) -> AsyncIterator[tuple[Program, DirectServer, DirectCaller]]:
     """A program, its server, and a caller."""
@@ -134,20 +150,15 @@ async def test_where_nobody_listens_no_stream_is_opened(folder: Path) -> None:
         await connect(folder / "nobody")
 
 
-async def test_a_program_that_can_not_listen_goes_on_without(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "a file").touch()
-    server = DirectServer(folder / "a file" / "process:a", METHODS)
+async def test_a_program_that_can_not_listen_goes_on_without(file: Path) -> None:
+    server = DirectServer(file / "process:a", METHODS)
     await server.start(Program())
     with pytest.raises(CallLost):
-        await connect(folder / "a file" / "process:a")
+        await connect(file / "process:a")
     await server.stop()
 
 
-async def test_nobody_listens_or_connects_where_others_could_have_put_a_socket(folder: Path) -> None:
-    open_to_all = folder / "open"
-    open_to_all.mkdir(parents=True)
-    open_to_all.chmod(0o777)
+async def test_nobody_listens_or_connects_where_others_could_have_put_a_socket(open_to_all: Path) -> None:
     server = DirectServer(open_to_all / "process:a", METHODS)
     await server.start(Program())
     assert not (open_to_all / "process:a").exists()
