@@ -107,6 +107,18 @@ class Tables(Protocol):
         """Return the role that the holder has now. Raises UndyingError REMOVED or FORBIDDEN when they have none."""
         ...
 
+    async def ready(self) -> None:
+        """Return when store, supervisors and a session round trip work; raise UndyingError when they don't."""
+        ...
+
+    def connections(self) -> int:
+        """Return how many clients are connected to this gateway."""
+        ...
+
+
+class Overview(Protocol):
+    """What the supervisors know, and the orders they take. Every coroutine raises UndyingError UNAVAILABLE too."""
+
     async def status(self) -> list[JsonObject]:
         """Return the rows of `undying status`."""
         ...
@@ -135,23 +147,11 @@ class Tables(Protocol):
         """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE when it is neither."""
         ...
 
-    async def checkpoints(self, stream: str) -> JsonObject:
-        """See `Directory.checkpoints`."""
-        ...
-
     async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
         """Bring a quarantined or failed entity back as it was at a position; returns `{stream, to, dropped}`, in events.
 
         Raises UndyingError NOT_FOUND, WRONG_STATE, BAD_ARGS, DATA_DAMAGED when no way leads there, UNAVAILABLE.
         """
-        ...
-
-    async def ready(self) -> None:
-        """Return when store, supervisors and a session round trip work; raise UndyingError when they don't."""
-        ...
-
-    def connections(self) -> int:
-        """Return how many clients are connected to this gateway."""
         ...
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import msgpack
 
 from gateway.auth import Grant
 from gateway.hub import Hub
-from gateway.ports import Directory
+from gateway.ports import Directory, Overview
 from gateway.router import Outcome, Request
 from undying.protocol.data import Json, JsonObject
 from undying.protocol.errors import Code, Failure, UndyingError, error
@@ -29,42 +29,6 @@ READY_SHARED_S: Final = 1.0
 ADMIN: Final = "@admin"
 PROBER: Final = "@readyz"
 """Who writes to the probe: a user of its own, whose many answers make the session forget none of the admin's."""
-
-
-class Overview(Protocol):
-    """What the supervisors know."""
-
-    async def status(self) -> list[JsonObject]:
-        """Return the rows of `undying status`. Raises UndyingError UNAVAILABLE."""
-        ...
-
-    async def history(self, stream: str) -> list[JsonObject]:
-        """Return how an entity ended so far, latest first. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
-        ...
-
-    async def endings(self, limit: int) -> JsonObject:
-        """Return `{history, lost}`: what ended in the whole tree, the latest first. Raises UndyingError UNAVAILABLE."""
-        ...
-
-    async def drain(self, node: str) -> JsonObject:
-        """Begin to empty a node; returns `{node, hosts, gateways}`. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
-        ...
-
-    async def undrain(self, node: str) -> None:
-        """Use a node again that was to be drained. Raises UndyingError NOT_FOUND, UNAVAILABLE."""
-        ...
-
-    async def restart(self) -> None:
-        """Begin to replace every process by a fresh one. Raises UndyingError UNAVAILABLE."""
-        ...
-
-    async def readmit(self, stream: str) -> None:
-        """Try a quarantined or failed entity again. Raises UndyingError NOT_FOUND, WRONG_STATE, UNAVAILABLE."""
-        ...
-
-    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
-        """See `gateway.ports.Tables.roll_back`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,42 +134,6 @@ class HubTables:
     async def role_of(self, grant: Grant) -> Role:
         """Return the role that the holder has now. Raises UndyingError REMOVED or NOT_FOUND."""
         return (await self._join(grant)).role
-
-    async def status(self) -> list[JsonObject]:
-        """Return the rows of `undying status`. Raises UndyingError."""
-        return await self._overview.status()
-
-    async def history(self, stream: str) -> list[JsonObject]:
-        """Return how an entity ended so far. Raises UndyingError."""
-        return await self._overview.history(stream)
-
-    async def endings(self, limit: int) -> JsonObject:
-        """Return what ended in the whole tree. Raises UndyingError."""
-        return await self._overview.endings(limit)
-
-    async def readmit(self, stream: str) -> None:
-        """Try a quarantined or failed entity again. Raises UndyingError."""
-        await self._overview.readmit(stream)
-
-    async def checkpoints(self, stream: str) -> JsonObject:
-        """Return what an entity can be rolled back to. Raises UndyingError."""
-        return await self._directory.checkpoints(stream)
-
-    async def roll_back(self, stream: str, to: list[int]) -> JsonObject:
-        """Bring a quarantined or failed entity back as it was at a position. Raises UndyingError."""
-        return await self._overview.roll_back(stream, to)
-
-    async def drain(self, node: str) -> JsonObject:
-        """Begin to empty a node. Raises UndyingError."""
-        return await self._overview.drain(node)
-
-    async def undrain(self, node: str) -> None:
-        """Use a node again. Raises UndyingError."""
-        await self._overview.undrain(node)
-
-    async def restart(self) -> None:
-        """Begin to replace every process. Raises UndyingError."""
-        await self._overview.restart()
 
     async def ready(self) -> None:
         """Make a round trip through supervisors, a session and the store, or share one just made. Raises UndyingError."""

@@ -55,7 +55,7 @@ class EchoPeer:
 
 @dataclass
 class FakeTables:
-    """Answers as it is told; raises `failure` when it has one."""
+    """Tables, overview and directory in one: answers as it is told; raises `failure` when it has one."""
 
     failure: Exception | None = None
     role: Role = Role.GM
@@ -77,6 +77,9 @@ class FakeTables:
         await self._turn()
         self.names.append(name)
         return "s1"
+
+    async def add(self, session: str, name: str) -> None:
+        raise NotImplementedError
 
     async def sessions(self) -> dict[str, str]:
         return {"s1": "A table"}
@@ -184,7 +187,7 @@ async def serving(
 
     tokens, metrics, tables = Tokens(SECRET, lambda: now_s[0]), Metrics(), FakeTables()
     limits = Limits(rate, burst, lambda: now_s[0])
-    api = Api(tables, tokens, AdminAuth(ADMIN), limits, metrics, random.Random(1), app or AppSettings())
+    api = Api(tables, tables, tables, tokens, AdminAuth(ADMIN), limits, metrics, random.Random(1), app or AppSettings())
     chosen = GatewaySettings(port=0, spread_ms=0, sockets=sockets or SocketSettings(close_s=0.3), **settings)
     gateway = Gateway(chosen, accept, api.app(), metrics, random.Random(2))
     await gateway.start()

@@ -52,10 +52,13 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
         Locator(inside.runtime, rng, near=inside.name), inside.runtime, partial(socket_of, serve.data_dir, inside.node)
     )
     hub = Hub(f"{gateway_id}/{rng.randbytes(6).hex()}", locator, tokens, hub_settings, metrics, rng, now_ms)
-    tables = HubTables(hub, StoredDirectory(store), Supervisors(inside, rng))
+    directory, overview = StoredDirectory(store), Supervisors(inside, rng)
+    tables = HubTables(hub, directory, overview)
     assert serve.admin_token is not None
     api = Api(
         tables=tables,
+        overview=overview,
+        directory=directory,
         tokens=tokens,
         admin=AdminAuth(serve.admin_token),
         limits=hub.limits,
@@ -175,7 +178,7 @@ class StoredDirectory:
 
 
 class Supervisors:
-    """`gateway.tables.Overview`: asks the root about all, and the supervisor of its kind about an entity."""
+    """`gateway.ports.Overview`: asks the root about all, and the supervisor of its kind about an entity."""
 
     def __init__(self, inside: Inside, rng: random.Random) -> None:
         self._root = Reach(inside.runtime, ROOT, rng)
