@@ -83,6 +83,16 @@ class EmbeddedStore:
         """Return where the server logs. Moved aside at a start once it is over 1 MiB; one older log is kept."""
         return self._directory / "valkey.log"
 
+    async def answers(self) -> bool:
+        """Tell whether the server answers within a moment, and is done with loading."""
+        return self._address is not None and await self._address.answers()
+
+    def kill(self) -> None:
+        """End the server at once; what it acknowledged is on disk as far as the durability says."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
     async def start(self) -> str:
         """Start the server and return its url as soon as it answers; when it lives already, just return the url.
 

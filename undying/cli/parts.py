@@ -1,8 +1,5 @@
 """The real parts of a server: the embedded Valkey, the Ray cluster, and the look at `/readyz`.
 
-The store is kept up: when its process ends unasked it is started again on the same files at the same address, and the entities,
-which saw their writes fail, read their journals again. (Nobody else could restart it; the tree is Ray's side of the house.)
-
 Ray's files (sockets, logs) and the hosts' sockets live in the run directory (`datadir.run_directory`), which is emptied before
 a start and removed after the end.
 """
@@ -22,6 +19,7 @@ import structlog
 
 from actors.ray_cluster import ClusterSettings, RayCluster
 from persistence.embedded import EmbeddedStore, EmbeddedStoreError
+from persistence.embedded_keeper import keep_up
 from undying.cli.datadir import DataDir, run_directory
 from undying.cli.management import is_ready
 from undying.cli.server import Cluster, Parts
@@ -37,12 +35,6 @@ SPARES_PRELOAD: Final = ("undying.cli.wiring.host", "undying.cli.wiring.gateway"
 RAY_FILES: Final = "r"
 """Ray opens its directory to everybody; so it gets one inside of ours, which is closed."""
 
-STORE_LOOK_S: Final = 0.1
-"""Seconds between two looks at whether the store's process lives."""
-
-STORE_RETRY_S: Final = 2.0
-"""Seconds between attempts to start a store again that won't."""
-
 READY_TIMEOUT_S: Final = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -55,7 +47,7 @@ async def _store(_directory: DataDir, settings: ServeSettings) -> AsyncIterator[
         url = await store.start()
     except EmbeddedStoreError as problem:
         raise error(Code.DATABASE_UNAVAILABLE, str(problem)) from problem
-    keeper = asyncio.create_task(_keep_up(store))
+    keeper = asyncio.create_task(keep_up(store, settings.hang_s))
     try:
         yield url
     finally:
@@ -63,20 +55,6 @@ async def _store(_directory: DataDir, settings: ServeSettings) -> AsyncIterator[
         with suppress(asyncio.CancelledError):
             await keeper
         await store.stop()
-
-
-async def _keep_up(store: EmbeddedStore) -> None:
-    while True:
-        await asyncio.sleep(STORE_LOOK_S)
-        if store.pid is not None:
-            continue
-        _log.error("the embedded store ended unasked; starting it again")
-        try:
-            await store.start()
-            _log.info("store started again", pid=store.pid)
-        except (EmbeddedStoreError, OSError) as problem:  # OSError: no memory for a process, a full disk
-            _log.critical("the embedded store can't be started again", reason=str(problem))
-            await asyncio.sleep(STORE_RETRY_S)
 
 
 @asynccontextmanager

@@ -35,7 +35,7 @@ READY_S: Final = 180.0
 
 READY_POLL_S: Final = 0.05
 
-ROOT_HEARTBEAT: Final = Heartbeat(every_s=1.0, silent_s=30.0)
+ROOT_SILENT_S: Final = 30.0
 """Patient: Ray takes some seconds to restart a root, and tables play on without one."""
 
 ROOT_AGAIN_S: Final = 5.0
@@ -146,9 +146,10 @@ async def _tree(runtime: Runtime, settings: ServeSettings) -> AsyncIterator[None
     """
     await _end_processes(runtime)
     program = Program(ROOT, settings.to_plain())
+    heartbeat = Heartbeat(every_s=1.0, silent_s=ROOT_SILENT_S, memory_bytes_max=settings.memory_mb << 20)
     try:
         root = await _start_root(runtime, program)
-        keeper = asyncio.create_task(_keep_root(runtime, program, root))
+        keeper = asyncio.create_task(_keep_root(runtime, program, root, heartbeat))
         try:
             yield
         finally:
@@ -163,10 +164,10 @@ async def _start_root(runtime: Runtime, program: Program) -> Ref:
         return await runtime.spawn(ROOT, program, restarts=True)
 
 
-async def _keep_root(runtime: Runtime, program: Program, root: Ref) -> None:
+async def _keep_root(runtime: Runtime, program: Program, root: Ref, heartbeat: Heartbeat) -> None:
     """Start another root when there is none any more: Ray restarts one that was killed, but not one that gave up or hangs."""
     while True:
-        exit_ = await until_gone(root, runtime, ROOT_HEARTBEAT)
+        exit_ = await until_gone(root, runtime, heartbeat)
         while True:
             _log.error("the root is gone; starting another", reason=exit_.reason, detail=exit_.detail)
             try:
