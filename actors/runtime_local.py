@@ -330,10 +330,10 @@ class LocalRuntime:
         if process is not None:
             self._local.crash(process)
 
-    def running(self, program: str) -> list[str]:
-        """Return the names of the processes that run a program, also of those that would not answer."""
-        processes = self._local.processes.items()
-        return [name for name, each in processes if each.inner is not None and each.inner.info().program == program]
+    def running(self, program: str, node: str = "") -> list[str]:
+        """Return the names of the processes that run a program (on that node), also of those that would not answer."""
+        infos = [each.inner.info() for each in self._local.processes.values() if each.inner is not None]
+        return [info.name for info in infos if info.program == program and node in ("", info.node)]
 
     def add_node(self, node: str) -> None:
         """Add a node."""

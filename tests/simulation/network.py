@@ -178,6 +178,11 @@ class Network:
         if wires:
             self._rng.choice(wires).cut()
 
+    def cut_all(self) -> None:
+        """Break every connection."""
+        for wire in [wire for held in self._wires.values() for wire in held]:
+            wire.cut()
+
     def dialer(self, encoding: Encoding) -> Callable[[str], Any]:
         """Return how a client with this encoding connects."""
 

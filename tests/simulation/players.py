@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
 import undying
 from tests.simulation.world import World
-from undying import OpRefused, Table, TableEvent
+from undying import OpRefused, OutcomeUnknown, Table, TableEvent
 from undying.client.events import LAGGED
 from undying.protocol.codec import Encoding
 from undying.protocol.ids import Role
 
 BREATH = 4
+UNKNOWN = "unknown"
 
 
 @dataclass(slots=True)
 class Done:
-    """One op as its player knows it: `marker` is unique and in the op; `outcome` None while unknown."""
+    """One op as its player knows it: `marker` is unique and in the op.
+
+    `outcome` is None while there is none, UNKNOWN when nobody could tell.
+    """
 
     user: str
     kind: str
@@ -63,11 +68,7 @@ class Player:
 
     async def listen(self) -> None:
         """Write down everything that is heard."""
-        async for event in self.table.events():
-            assert event.kind != LAGGED, "the simulation's queues are large enough"
-            self.history.heard.append(event)
-            if event.kind == "table.snapshot":
-                self.history.seen_states.append(str(self.table.state))
+        await _listen(self.table, self.history)
 
     async def play(self, ops: int, *, pause_s: float) -> None:
         """Do so many ops, some of them at the same time, and now and then some lines in one breath."""
@@ -92,11 +93,7 @@ class Player:
         await self._settle(done)
 
     async def _settle(self, done: Done) -> None:
-        try:
-            await self._do(done)
-            done.outcome = "ok"
-        except OpRefused as refused:
-            done.outcome = refused.failure.code.value
+        await _settle(done, self._do(done))
 
     async def _do(self, done: Done) -> None:
         table, rng, marker = self.table, self._rng, done.marker
@@ -126,3 +123,43 @@ class Player:
                 await table.op(table.stream, "ai.ask", prompt=f"{marker}?")
             case _:
                 await table.say(f"{marker} nothing to do")
+
+
+class Visitor:
+    """One who has a table of their own, comes now and then, says something and leaves; in between it goes to rest."""
+
+    def __init__(self, world: World, session: str) -> None:
+        self._world = world
+        self._rng = random.Random(world.rng.random())
+        self._token = world.invite(session, "visitor", Role.GM)
+        self.history = History("visitor", Role.GM)
+
+    async def visit(self, times: int, *, rest_s: float) -> None:
+        """Come so many times, each after long enough for the table to have gone to rest."""
+        for number in range(times):
+            rng, dial = random.Random(self._rng.random()), self._world.network.dialer("msgpack")
+            async with undying.connect("ws://simulated", self._token, transport=dial, rng=rng) as table:
+                listening = asyncio.create_task(_listen(table, self.history))
+                done = Done("visitor", "say", f"m-visitor-{number}-")
+                self.history.ops.append(done)
+                await _settle(done, table.say(f"{done.marker} once more"))
+            await listening
+            await asyncio.sleep(rest_s * self._rng.uniform(0.8, 1.8))
+
+
+async def _listen(table: Table, history: History) -> None:
+    async for event in table.events():
+        assert event.kind != LAGGED, "the simulation's queues are large enough"
+        history.heard.append(event)
+        if event.kind == "table.snapshot":
+            history.seen_states.append(str(table.state))
+
+
+async def _settle(done: Done, work: Awaitable[object]) -> None:
+    try:
+        await work
+        done.outcome = "ok"
+    except OpRefused as refused:
+        done.outcome = refused.failure.code.value
+    except OutcomeUnknown:
+        done.outcome = UNKNOWN

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 
 from persistence.memory import MemoryStore
 from tests.simulation.checker import Journal, check
-from tests.simulation.players import Player
+from tests.simulation.players import Player, Visitor
+from tests.simulation.troubles import FAULTS_S, HAUNT_S, Troubles
 from tests.simulation.world import World
 from tests.virtual_time import run_virtual
 from undying.protocol.codec import Encoding
@@ -15,22 +17,23 @@ from undying.protocol.data import JsonObject
 from undying.protocol.ids import Role
 from undying.protocol.position import NOWHERE
 
-FAULTS_S = 12.0
 PEACE_S = 180.0
 OPS = 14
 HP = 500_000
-SUPERVISORS = ("hosts", "sessions", "characters", "providers", "gateways", "tracker")
+VISITS = 4
+HAUNTED_SHARE = 0.12
+"""Of all runs, those in which an entity gets into quarantine."""
 
 
-def simulate(seed: int) -> None:
-    """Run one seed. Raises what went wrong."""
-    run_virtual(_run(random.Random(seed)), limit_s=FAULTS_S + PEACE_S + 60.0)
+def simulate(seed: int) -> Counter[str]:
+    """Run one seed; return what happened, by name. Raises what went wrong."""
+    return run_virtual(_run(random.Random(seed)), limit_s=FAULTS_S + HAUNT_S + PEACE_S + 60.0)
 
 
-async def _run(rng: random.Random) -> None:
+async def _run(rng: random.Random) -> Counter[str]:
     world = World(rng, shared_hosts=rng.random() < 0.5)
     await world.start()
-    session = await world.create_session()
+    session, side_table = await world.create_session(), await world.create_session()
     encodings: list[Encoding] = ["msgpack", "json"]
     users = [("gm", Role.GM), ("ann", Role.PLAYER), ("bob", Role.PLAYER), ("eve", Role.SPECTATOR)]
     players = [Player(world, session, user, role, rng.choice(encodings)) for user, role in users]
@@ -42,42 +45,29 @@ async def _run(rng: random.Random) -> None:
         sheet: JsonObject = {"name": player.history.user, "hp": {"current": HP, "max": 2 * HP}}
         player.character = (await player.table.create_character(sheet)).id
     world.weather.storm = rng.choice([0.0, 0.3, 1.0])
-    trouble = asyncio.create_task(_trouble(world))
+    troubles = Troubles(world)
+    making = asyncio.create_task(troubles.make())
     playing = [asyncio.create_task(player.play(OPS, pause_s=FAULTS_S)) for player in players]
-    await trouble
-    world.weather.storm, world.weather.store_down = 0.0, False
+    visitor = Visitor(world, side_table)
+    if world.rest_s:
+        playing.append(asyncio.create_task(visitor.visit(VISITS, rest_s=world.rest_s)))
+    await making
+    await troubles.make_peace()
+    if rng.random() < HAUNTED_SHARE:
+        await troubles.haunt(rng.choice([f"session:{session}", f"character:{players[0].character}"]))
     try:
         async with asyncio.timeout(PEACE_S):
             await asyncio.gather(*playing)
+            await troubles.drained_for_good()
             journals = await _settle(world, players)
     except TimeoutError:
-        raise AssertionError(await _what_hangs(world, players)) from None
+        raise AssertionError(await _what_hangs(world, players, visitor)) from None
     for player in players:
         _note_hit_points(player)
         await player.table.__aexit__(None, None, None)
     await asyncio.gather(*listening, return_exceptions=False)
-    check([player.history for player in players], journals)
-
-
-async def _trouble(world: World) -> None:
-    """Make a few things go wrong, at random times."""
-    rng = world.rng
-    end_s = asyncio.get_running_loop().time() + FAULTS_S
-    while (left_s := end_s - asyncio.get_running_loop().time()) > 0:
-        await asyncio.sleep(min(left_s, rng.expovariate(0.6)))
-        match rng.choice(["host", "host", "gateway", "supervisor", "root", "hang", "hang", "cut", "cut", "store"]):
-            case "supervisor":
-                await world.crash(rng.choice(SUPERVISORS))
-            case "hang":
-                await world.hang(rng.choice(["host", "host", "host", *SUPERVISORS]), rng.expovariate(0.15))
-            case "cut":
-                world.network.cut_one()
-            case "store":
-                world.weather.store_down = True
-                await asyncio.sleep(rng.uniform(0.05, 2.0))
-                world.weather.store_down = False
-            case program:
-                await world.crash(program)
+    check([visitor.history, *(player.history for player in players)], journals)
+    return world.weather.seen
 
 
 async def _settle(world: World, players: list[Player]) -> dict[str, Journal]:
@@ -100,14 +90,16 @@ async def _settle(world: World, players: list[Player]) -> dict[str, Journal]:
         await asyncio.sleep(0.5)
 
 
-async def _what_hangs(world: World, players: list[Player]) -> str:
-    lines = ["did not converge in peace"]
-    for player in players:
-        history, table = player.history, player.table
-        unanswered = [op for op in history.ops if op.outcome is None]
-        lines.append(f"{history.user}: {table.status} at {table.positions}, unanswered {unanswered}")
+async def _what_hangs(world: World, players: list[Player], visitor: Visitor) -> str:
+    histories = [visitor.history, *(player.history for player in players)]
+    lines = [
+        "did not converge in peace",
+        *(f"{player.history.user}: {player.table.status} at {player.table.positions}" for player in players),
+        *(f"{each.user} got no answer to {[op for op in each.ops if op.outcome is None]}" for each in histories),
+    ]
     store = MemoryStore(world.database)
     lines.extend([f"{stream}: {await store.last(stream)}" for stream in world.database.journals])
+    lines.extend(f"{node}: {world.processes_on(node)}" for node in world.nodes)
     return "\n".join(lines)
 
 

@@ -1,17 +1,19 @@
-"""What may befall the store and the calls between processes, decided by one random source.
+"""What may befall the store, the calls between processes and their starts, decided by one random source.
 
-Calm: small delays. Stormy: calls and commits are refused, lost, or carried out with their answer lost, and some are slow.
+Calm: small delays. Stormy: calls and commits are refused, lost, or carried out with their answer lost, and some are slow;
+processes start late, or not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import TypeVar
 
-from actors.runtime import CallLost
+from actors.runtime import CallLost, ProgramFailed
 from actors.runtime_local import caller_is_dead
 from persistence.memory import MemoryStore
 from persistence.store import Append, Entry, Outcome, SavedCheckpoint, StoreUnavailable
@@ -22,12 +24,16 @@ T = TypeVar("T")
 
 
 class Weather:
-    """Draws what happens next. `storm` is a share from 0 to 1; `store_down` refuses every commit."""
+    """Draws what happens next. `storm` is a share from 0 to 1; `store_down` refuses every commit.
+
+    `seen` counts what has happened, by name.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.storm = 0.0
         self.store_down = False
+        self.seen: Counter[str] = Counter()
 
     def delay_s(self) -> float:
         """Return how long something on the way takes."""
@@ -50,6 +56,15 @@ class Weather:
         await asyncio.sleep(self.delay_s())
         if self.strikes(0.02):
             raise CallLost(f"the answer to {method} from {dst} got lost")
+
+    async def before_spawn(self, name: str) -> None:
+        """Let the start of a process take long, or fail."""
+        if self.strikes(0.2):
+            self.seen["a process starts late"] += 1
+            await asyncio.sleep(self.rng.expovariate(0.5))
+        if self.strikes(0.2):
+            self.seen["a process does not start"] += 1
+            raise self.rng.choice([CallLost, ProgramFailed])(f"{name} does not start")
 
 
 class FaultyStore:
