@@ -39,6 +39,7 @@ from supervision.entity_events import (
 from supervision.entity_table import Entity, EntityTable
 from supervision.spec import ChildSpec, Intensity
 from tests.property.entity_invariants import check_activation, check_entity, check_release, check_step
+from tests.property.entity_memory import Memory
 from undying.protocol.errors import Code, Failure
 from undying.protocol.position import Position
 
@@ -86,6 +87,7 @@ class Shell:
 
     def __post_init__(self) -> None:
         self.table = EntityTable(SPEC, random.Random(1))
+        self.memory = Memory(SPEC)
 
     def steps(self) -> list[str]:
         """Return what may happen now, each as often as it weighs."""
@@ -170,8 +172,12 @@ class Shell:
         before = {stream: entity.state for stream, entity in self.table.entities.items()}
         homes = {stream: entity.home for stream, entity in self.table.entities.items()}
         current = {stream: entity.attempt for stream, entity in self.table.entities.items()}
+        self.memory.hear(event, self.table)
         for instruction in self.table.handle(event, self.now):
+            if isinstance(instruction, Activate):
+                self.memory.compare_activation(instruction, event, self.table.entities[instruction.stream])
             self.carry_out(instruction)
+        self.memory.compare(event, self.now, self.table)
         check_step(event, before, homes, current, self.table)
         for entity in self.table.entities.values():
             check_entity(entity, [work.wanted for work in self.works], self.open, self.watched)
@@ -185,14 +191,13 @@ class Shell:
         self.tickets += 1
         asked = self.open[self.tickets] = Asked(self.tickets, stream, create, avoid)
         entity = self.table.entities.get(stream)
-        refuses = entity is not None and (
-            entity.state == "quarantined" or (entity.state == "failed" and self.now < entity.retry_at)
-        )
+        refuses = entity is not None and self.memory.is_left_alone(entity, self.now)
         failure = entity.failure if entity is not None else None
         self.tell(asked)
         if refuses:
             assert failure is not None
             assert self.answered.get(asked.ticket) == Refuse(asked.ticket, failure)
+        assert not avoid or self.answered.get(asked.ticket) != Answer(asked.ticket, avoid), "it was seen to fail there"
         return asked.ticket
 
     def set_back(self, stream: str) -> None:
@@ -289,7 +294,7 @@ class Shell:
         elif outcome == "late":
             self.now += 30.0
             self.tell(Crashed(wanted.stream, wanted.attempt, work.host, Exit("killed", "took too long"), guilty=True))
-        elif self.hosts[work.host] == "draining":
+        elif self.hosts[work.host] == "draining" and outcome != "alive":  # or it came to life there just before
             self.refuse(wanted, Code.DRAINING)
         elif outcome == "refused":
             self.refuse(wanted, CODES[pick % len(CODES)])
@@ -314,7 +319,7 @@ class Shell:
 
     def start_again(self) -> None:
         """Let the supervisor die and another one begin: it adopts what lives, and restarts what died meanwhile."""
-        self.table = EntityTable(SPEC, random.Random(1))
+        self.table, self.memory = EntityTable(SPEC, random.Random(1)), Memory(SPEC)
         for kept in (self.works, self.gone, self.tales, self.watched, self.given_up, self.open):
             kept.clear()
         for stream, home in list(self.lives.items()):
