@@ -71,7 +71,7 @@ class HostSettings:
     `rest_s`: seconds after which an entity that nobody needs goes to rest, 0 for never.
     """
 
-    checkpoint_events: int = 500
+    checkpoint_events: int = 150
     checkpoint_s: float = 30.0
     rest_s: float = 0.0
 

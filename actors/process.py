@@ -102,7 +102,7 @@ class Process:
 
     async def call(self, method: str, args: Sequence[Any]) -> Any:
         """Call a public method of the program; waits while it starts. Raises UndyingError or ProgramFailed."""
-        program = self._program or self._meant_for
+        program = self._program or self._meant_for or (self._prepared[0] if self._prepared else None)
         if program is None:
             raise ProgramFailed(f"{self._inside.name} is empty: no {method}")
         await self._started.wait()

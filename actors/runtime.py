@@ -92,7 +92,8 @@ class Ref(Protocol):
     async def prepare(self, program: Program) -> None:
         """Let an empty process build a program that it will probably be given, so that `run` has only to start it.
 
-        The process stays empty, and may still be given another program. Raises ProgramFailed when it can't be built.
+        The process stays empty, and may still be given another program. Calls to it wait from now on until one runs. Raises
+        ProgramFailed when it can't be built.
         """
         ...
 
@@ -126,6 +127,13 @@ class Runtime(Protocol):
 
     async def names(self) -> list[str]:
         """Return the names of the processes that live, as far as is known."""
+        ...
+
+    def has_ended(self, known: ProcessInfo) -> bool:
+        """Tell whether a process is gone, as far as that can be seen from here at once; False when it can't.
+
+        Before the runtime itself has noticed: for those who have reason to believe it.
+        """
         ...
 
     async def kill(self, name: str, known: ProcessInfo | None = None) -> None:

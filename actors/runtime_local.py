@@ -313,6 +313,11 @@ class LocalRuntime:
         """Return the names of all living processes, oldest first."""
         return [name for name, process in self._local.processes.items() if process.alive]
 
+    def has_ended(self, known: ProcessInfo) -> bool:
+        """Tell whether there is no such process."""
+        process = self._local.processes.get(known.name)
+        return process is None or not process.alive
+
     async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         """End a process for good. One that is frozen is dead for everybody else, and learns of it some time after its thaw."""
         process = self._local.processes.get(name)

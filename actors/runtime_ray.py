@@ -60,6 +60,9 @@ SOME_MEMORY_BYTES: Final = 1 << 20
 
 UNKNOWN_EXIT: Final = 70
 
+PF_EXITING: Final = 0x4
+"""A flag in the seventh field behind a process's name in its `stat` file (proc(5), include/linux/sched.h)."""
+
 NODE_CHARS: Final = 8
 """Characters of Ray's name of a node that are shown and used; the whole has 56."""
 
@@ -303,6 +306,17 @@ class RayRuntime:
         rows = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
         return sorted(cast(str, row["name"]) for row in rows if row["namespace"] == self._namespace)
 
+    def has_ended(self, known: ProcessInfo) -> bool:
+        """Look at the system's list of processes, on the process's own node."""
+        if known.node != _node():
+            return False
+        try:
+            process = psutil.Process(known.pid)
+            zombie = process.status() == psutil.STATUS_ZOMBIE
+            return zombie or not process.name().startswith(RAY_TITLE) or _is_exiting(known.pid)
+        except psutil.NoSuchProcess:
+            return True
+
     async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         """End a process for good; returns when its name is free."""
         handle = await asyncio.to_thread(self._handle, name)
@@ -332,6 +346,15 @@ def _short(node: str) -> str:
 def _living_nodes() -> list[str]:
     nodes: Any = ray.nodes  # which has no types
     return [str(row["NodeID"]) for row in nodes() if row["Alive"]]
+
+
+def _is_exiting(pid: int) -> bool:
+    """Tell, on Linux, whether the kernel takes a process apart; that takes some ms, and others see its sockets close first."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return bool(int(fields[6]) & PF_EXITING)
+    except (OSError, ValueError, IndexError):
+        return False
 
 
 def _end_at_once(pid: int) -> None:

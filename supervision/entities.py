@@ -19,6 +19,7 @@ from typing import Any, Final, assert_never
 
 from actors.runtime import CallLost, Exit, Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
 from supervision import ways_out
+from supervision.acquaintances import Acquaintances
 from supervision.adoption import ADOPT_S, HOST, living_processes
 from supervision.control_plane import find_surely
 from supervision.entity_events import (
@@ -56,6 +57,7 @@ from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
 from undying.protocol.ids import Kind, split_stream
 from undying.protocol.position import Position
+from undying.resilience.tasks import vital
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class EntitySupervisor:
         self._tell = tell
         self._table = EntityTable(settings.policy, rng)
         self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s)
-        self._refs: dict[str, Ref] = {}
+        self._known = Acquaintances(inside.runtime)
         self._watched: set[str] = set()
         self._dropped: dict[str, int] = {}
         self._releasing: list[Release] = []
@@ -103,6 +105,7 @@ class EntitySupervisor:
         """Adopt what lives; what died unseen is looked for in the background."""
         self._tasks.update(await living_processes(self._inside.runtime, self._adopt, within_s=ADOPT_S))
         self._do(self._recover())
+        self._tasks.add(vital(self._known.keep_up(), "the look at new processes"))
 
     async def stop(self) -> None:
         """Restart nothing any more. The hosts end with the hosts supervisor."""
@@ -124,6 +127,7 @@ class EntitySupervisor:
             raise error(Code.BAD_ARGS, str(bad)) from bad
         if kind is not self._kind:
             raise error(Code.BAD_ARGS, f"{self._inside.name} holds no {kind.value}", stream=stream)
+        self._look_at(stream, avoid)
         ticket = next(self._tickets)
         return await self._answer(Asked(ticket, stream, create, avoid, near))
 
@@ -140,6 +144,15 @@ class EntitySupervisor:
         finally:
             del self._asking[asked.ticket]
             self._handle(Expired(asked.stream, asked.ticket))
+
+    def _look_at(self, stream: str, suspected: str) -> None:
+        """Believe who saw a host fail, when it is plain that its process has ended: the runtime's own news takes longer."""
+        entity = self._table.entities.get(stream)
+        home = entity.home if entity is not None else None
+        if home is None or home.host != suspected:
+            return
+        if self._inside.runtime.has_ended(ProcessInfo(home.host, home.pid, home.node, HOST)):
+            self._handle(HostGone(home.host, Exit("killed", "its process has ended")))
 
     async def rested(self, host: str, lives: Sequence[tuple[str, int]]) -> None:
         """Learn from a host which entities it let go since nobody needed them, with their epochs.
@@ -253,10 +266,10 @@ class EntitySupervisor:
         self._handle(Due(pause.stream, pause.attempt))
 
     async def _watch(self, host: str) -> None:
-        ref = self._refs.get(host) or await find_surely(host, self._inside.runtime)
+        ref = self._known.get(host) or await find_surely(host, self._inside.runtime)
         exit_ = Exit("killed", "gone before it was watched") if ref is None else await ref.watch()
         self._watched.discard(host)
-        self._refs.pop(host, None)
+        self._known.forget(host)
         _log.info("host %s is gone: %s %s", host, exit_.reason, exit_.detail)
         self._handle(HostGone(host, exit_))
 
@@ -274,14 +287,14 @@ class EntitySupervisor:
         try:
             place = await self._place_of(wanted)
             host = place["host"]
-            ref = self._refs.get(host) or await self._inside.runtime.find(host)
+            ref = self._known.get(host) or await self._inside.runtime.find(host)
             if ref is None:
                 return Crashed(stream, attempt, host, Exit("killed", "gone before it was used"), guilty=False)
             if wanted.back is None:
                 epoch, _ = await ref.call("activate", stream, wanted.create)
             else:
                 epoch, _, self._dropped[stream] = await ref.call("roll_back", stream, [*wanted.back])
-            self._refs[host] = ref
+            self._known.add(ref)
             return Activated(stream, attempt, Home(host, place["pid"], place["node"], epoch))
         except UndyingError as refused:
             return NotActivated(stream, attempt, refused.failure)
@@ -317,7 +330,7 @@ class EntitySupervisor:
             return
         for row in await ref.call("status"):
             if split_stream(row["id"])[0] is self._kind:
-                self._refs[ref.name] = ref
+                self._known.add(ref)
                 self._handle(Activated(row["id"], 0, Home(ref.name, info.pid, info.node, row["epoch"])))
 
     async def _recover(self) -> None:

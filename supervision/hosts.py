@@ -16,7 +16,7 @@ import random
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, assert_never
 
 from actors.runtime import Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
@@ -79,6 +79,7 @@ class HostsSupervisor:
         self._settings = settings
         self._inside = inside
         self._rng = rng
+        self._likely = Program(HOST, settings.host)
         self._fleet = Fleet(inside.runtime, inside.node, self._new_pool, settings.heartbeat.silent_s * SILENT_SHARE)
         self._infos: dict[str, ProcessInfo] = {}
         self._hosts: dict[str, _Host] = {}
@@ -281,7 +282,7 @@ class HostsSupervisor:
     async def _make_host(self, request: Request, node: str, spare: str) -> _Host:
         self._coming[request.suspect][node] += 1
         try:
-            ref, info = await self._run(Program(HOST, self._settings.host), node, spare)
+            ref, info = await self._run(self._likely, node, spare)
         finally:
             self._coming[request.suspect][node] -= 1
         host = self._hosts[info.name] = _Host(ref, info, request.suspect)
@@ -291,9 +292,16 @@ class HostsSupervisor:
         last = ""
         for _ in range(TRIES_MAX):
             try:
-                ref = await self._fleet.pool(node).take(spare)
+                pool = self._fleet.pool(node)
+                ref = await pool.take(spare)
             except ProcessDied:
                 raise error(Code.UNAVAILABLE, f"{node} takes no {program.name}", node=node) from None
+            known = self._infos.get(ref.name)
+            if known is not None and program == self._likely and pool.is_prepared(ref.name):
+                # Who is to live there need not wait: calls to it wait until it runs, and fail when it does not start.
+                self._do_late(self._start(ref, program))
+                info = self._infos[ref.name] = replace(known, program=program.name)
+                return ref, info
             try:
                 async with asyncio.timeout(RUN_S):
                     info = await ref.run(program)
@@ -308,6 +316,14 @@ class HostsSupervisor:
                 return ref, info
             last = f"{ref.name} died at once"
         raise error(Code.UNAVAILABLE, f"no process runs {program.name}", reason=last)
+
+    async def _start(self, ref: Ref, program: Program) -> None:
+        try:
+            async with asyncio.timeout(RUN_S):
+                await ref.run(program)
+        except (RuntimeFault, TimeoutError) as fault:
+            _log.warning("%s did not become a %s: %r", ref.name, program.name, fault)
+            await kill_surely(ref.name, self._inside.runtime)
 
     def _watch(self, ref: Ref) -> None:
         if ref.name not in self._tasks:
@@ -397,8 +413,8 @@ class HostsSupervisor:
             self._do_late(kill_surely(ref.name, self._inside.runtime))
 
     def _new_pool(self, node: str) -> SparePool:
-        likely = Program(HOST, self._settings.host)
-        return SparePool(self._inside.runtime, self._settings.spares, likely, self._new_name, self._watch, self._rng, node)
+        runtime, spares = self._inside.runtime, self._settings.spares
+        return SparePool(runtime, spares, self._likely, self._new_name, self._watch, self._rng, node)
 
     def _new_name(self) -> str:
         return PREFIX + new_id(self._rng, 8)

@@ -51,6 +51,7 @@ class SparePool:
         self._started = started
         self._rng = rng
         self._spares: dict[str, Ref] = {}
+        self._prepared: set[str] = set()
         self._waiting: deque[asyncio.Future[Ref]] = deque()
         self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -74,6 +75,10 @@ class SparePool:
         self.refill()
         return await waiter
 
+    def is_prepared(self, name: str) -> bool:
+        """Tell whether a spare, which may have been taken, was seen to have built the likely program."""
+        return name in self._prepared
+
     def offer(self, ref: Ref) -> None:
         """Add a process that is up and empty."""
         while self._waiting:
@@ -84,7 +89,8 @@ class SparePool:
         self._spares[ref.name] = ref
 
     def discard(self, name: str) -> None:
-        """Forget a spare that died."""
+        """Forget a process of this node that died."""
+        self._prepared.discard(name)
         if self._spares.pop(name, None) is not None:
             self.refill()
 
@@ -126,6 +132,7 @@ class SparePool:
             self.offer(ref)
             try:
                 await ref.prepare(self._likely)
+                self._prepared.add(ref.name)
             except RuntimeFault as fault:
                 _log.info("a spare is not prepared: %s", fault)  # then it takes longer to become a host, no more
             return

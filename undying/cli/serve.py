@@ -65,7 +65,7 @@ def serve(
         typer.Option(envvar="UNDYING_RATE_LIMIT", help="Ops per second and user; 0 turns rate and join limits off. [30]"),
     ] = None,
     checkpoint_events: Annotated[
-        int | None, typer.Option(envvar="UNDYING_CHECKPOINT_EVENTS", help="Events after which a state is saved. [500]")
+        int | None, typer.Option(envvar="UNDYING_CHECKPOINT_EVENTS", help="Events after which a state is saved. [150]")
     ] = None,
     checkpoint_s: Annotated[
         float | None, typer.Option(envvar="UNDYING_CHECKPOINT_S", help="Seconds after which a state is saved. [30]")

@@ -87,7 +87,7 @@ class ServeSettings(BaseSettings):
 
     log_level: LogLevel = "info"
 
-    checkpoint_events: Annotated[int, Field(ge=1, le=100_000)] = 500
+    checkpoint_events: Annotated[int, Field(ge=1, le=100_000)] = 150
     """Events of an entity after which its state is saved."""
 
     checkpoint_s: Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)] = 30.0

@@ -103,6 +103,9 @@ class FakeRuntime:
     async def nodes(self) -> list[str]:
         return ["n1"]
 
+    def has_ended(self, known: ProcessInfo) -> bool:
+        return False
+
     async def kill(self, name: str, known: ProcessInfo | None = None) -> None:
         if name in self.script.left:
             self.script.left.remove(name)
