@@ -25,7 +25,7 @@ from undying.protocol.errors import UndyingError
 from undying.resilience.backoff import Backoff
 from undying.resilience.tasks import vital
 
-RETRY = Backoff(base_s=0.05, cap_s=5.0)
+RETRY = Backoff(base_s=0.05, cap_s=1.0)
 
 log = structlog.get_logger()
 

@@ -37,6 +37,10 @@ Life: TypeAlias = Incarnation[Any, Waiter]
 VERIFY_S: Final = 10.0
 """Seconds between two looks at whether the entities here are still the ones that may write."""
 REVIVE: Final = Backoff(base_s=0.05, cap_s=2.0)
+ASK_STORE: Final = Backoff(base_s=0.02, cap_s=0.25)
+"""Between two questions whether the store is back: one for all entities of a host, so it may be asked often."""
+ATTEMPTS_COUNTED: Final = 3
+"""Of failures of the store: once it answers nobody is to wait longer than half a second more."""
 
 
 class Dependents(Protocol):
@@ -75,6 +79,7 @@ class Lives:
         self._activating: dict[str, asyncio.Task[Life]] = {}
         self._reviving: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: asyncio.Task[None] | None = None
 
     async def activate(self, stream: str, create: bool) -> Life:
         """Make the entity live here. While it is live already, nothing happens. See `Host.activate`."""
@@ -172,6 +177,25 @@ class Lives:
         log.info("live", stream=stream, epoch=life.position.epoch)
         return life
 
+    async def _until_store_answers(self) -> None:
+        """Return when the store answers; all who wait share the asking."""
+        if self._asking is None or self._asking.done():
+            self._asking = vital(self._ask_store(), "asking the store")
+            self._tasks.add(self._asking)
+            self._asking.add_done_callback(self._tasks.discard)
+        await asyncio.shield(self._asking)
+
+    async def _ask_store(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._store.ping()
+            except StoreUnavailable:
+                await asyncio.sleep(ASK_STORE.delay(attempt, self._rng))
+                attempt += 1
+            else:
+                return
+
     async def _revive(self, stream: str) -> None:
         attempt = 0
         try:
@@ -184,5 +208,8 @@ class Lives:
                         return
                     await asyncio.sleep(REVIVE.delay(attempt, self._rng))
                     attempt += 1
+                    if failure.failure.code is Code.DATABASE_UNAVAILABLE:
+                        await self._until_store_answers()
+                        attempt = min(attempt, ATTEMPTS_COUNTED)
         finally:
             del self._reviving[stream]

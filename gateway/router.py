@@ -52,7 +52,7 @@ log = structlog.get_logger()
 
 ITEMS_MAX: Final = 2_000
 HOLD_S: Final = 30.0
-AGAIN: Final = Backoff(base_s=0.01, cap_s=1.0)
+AGAIN: Final = Backoff(base_s=0.01, cap_s=0.5)
 
 Request: TypeAlias = OpItem | JoinItem | OpenItem
 Outcome: TypeAlias = Acked | Opened | Failure

@@ -19,7 +19,8 @@ from typing import Final, NoReturn
 
 import structlog
 
-from actors.runtime import Program, Ref, Runtime, RuntimeFault
+from actors.runtime import NameTaken, Program, Ref, Runtime, RuntimeFault
+from supervision.control_plane import kill_surely
 from supervision.heartbeat import Heartbeat, until_gone
 from supervision.root import NAME as ROOT
 from undying.cli import children, port
@@ -161,7 +162,11 @@ async def _tree(runtime: Runtime, settings: ServeSettings) -> AsyncIterator[None
 
 async def _start_root(runtime: Runtime, program: Program) -> Ref:
     async with asyncio.timeout(SPAWN_S):
-        return await runtime.spawn(ROOT, program, restarts=True)
+        try:
+            return await runtime.spawn(ROOT, program, restarts=True)
+        except NameTaken:  # one that ended a moment ago, and has not let go of its name yet
+            await kill_surely(ROOT, runtime)
+            return await runtime.spawn(ROOT, program, restarts=True)
 
 
 async def _keep_root(runtime: Runtime, program: Program, root: Ref, heartbeat: Heartbeat) -> None:

@@ -55,6 +55,7 @@ class HeldStore(MemoryStore):
         self.checkpoints_down = False
         self.loses_answers = False
         self.appends = 0
+        self.pings = 0
         self.checkpoints_tried = 0
 
     async def append(self, appends: Sequence[Append]) -> list[Outcome]:
@@ -67,6 +68,10 @@ class HeldStore(MemoryStore):
         if self.loses_answers:
             return [StoreUnavailable("no answer", unknown=True) for _ in appends]
         return outcomes
+
+    async def ping(self) -> None:
+        self.pings += 1
+        self._reach()
 
     async def last(self, stream: str) -> Position | None:
         self._reach()

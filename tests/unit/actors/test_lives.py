@@ -163,6 +163,24 @@ async def test_an_entity_that_can_not_be_rebuilt_is_not_claimed_at_each_try() ->
     assert stage.journal() == before
 
 
+@virtual
+async def test_entities_are_back_soon_after_a_store_that_was_long_away_and_share_the_asking_for_it() -> None:
+    stage, gateway = await playing(1)
+    others = [f"session:other{number}" for number in range(20)]
+    for other in others:
+        await stage.host.activate(other, create=True)
+        await gateway.submit(gateway.sub()._replace(stream=other))
+    stage.store.down = True
+    for stream in (STREAM, *others):
+        assert is_failed((await gateway.submit(gateway.op("say", text="x")._replace(stream=stream)))[0], "store")
+    await asyncio.sleep(60)
+    assert await stage.live() == []
+    assert stage.store.pings < 60 * 10
+    stage.store.down = False
+    await asyncio.sleep(1)
+    assert len(await stage.live()) == 21
+
+
 class RacedStore(HeldStore):
     """A store in which something lands just before each of the first claims."""
 
