@@ -169,6 +169,7 @@ async def test_entities_are_back_soon_after_a_store_that_was_long_away_and_share
     others = [f"session:other{number}" for number in range(20)]
     for other in others:
         await stage.host.activate(other, create=True)
+        await stage.host.ask(other, "create", "create", {}, "@admin")
         await gateway.submit(gateway.sub()._replace(stream=other))
     stage.store.down = True
     for stream in (STREAM, *others):
