@@ -189,6 +189,8 @@ class EntityTable:
             entity = self.entities[event.stream] = Entity(event.stream)
         if entity is None or event.attempt != entity.attempt:
             return []
+        if event.attempt == 0 and entity.home is not None and entity.home.epoch > event.home.epoch:
+            return []  # an old life that does not know yet that it is fenced
         entity.state, entity.home, entity.created, entity.tries = "live", event.home, True, 0
         entity.suspect = entity.checked = False
         entity.retry_at = 0.0

@@ -107,3 +107,11 @@ def test_what_never_came_to_life_gives_its_place_back() -> None:
     assert release == Release(other, told.table.entities[other].attempt)
     assert told.tell(Released(other, release.attempt)) == []
     assert other not in told.table.entities
+
+
+def test_of_two_lives_that_are_found_the_one_that_may_write_is_adopted() -> None:
+    for lives in ([("h1", 3), ("h2", 4)], [("h2", 4), ("h1", 3)]):
+        table = EntityTable(ChildSpec("entity", Program("host")), random.Random(1))
+        for host, epoch in lives:
+            table.handle(Activated(STREAM, 0, Home(host, 1, "n", epoch)), 0.0)
+        assert table.handle(Asked(1, STREAM), 1.0) == [Answer(1, "h2")]
