@@ -6,6 +6,7 @@ import asyncio
 import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field
+from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from actors.runtime import Ref, RuntimeFault
 from supervision.hosts import NAME
 from supervision.placement import Budget
-from tests.unit.supervision.world import World
+from tests.unit.supervision import world as worlds
+from tests.unit.supervision.world import FakeHost, World
 from tests.virtual_time import run_virtual
 from undying.protocol.errors import UndyingError
 
@@ -23,6 +25,13 @@ STORIES = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 59)), max_si
 BUDGETS = st.builds(Budget, hosts_per_node=st.integers(1, 3), suspects_max=st.integers(1, 2))
 SPARES = 1
 PEACE_S = 40.0
+
+
+class RestingHost(FakeHost):
+    """A pretended host that can let one entity go, as one does that went to rest."""
+
+    async def let_go(self, stream: str) -> None:
+        self._live.pop(stream, None)
 
 
 @dataclass
@@ -67,15 +76,21 @@ class Places:
         with suppress(RuntimeFault, UndyingError):
             await ref.call("activate", stream, True)
 
+    async def _let_go(self, host: str, stream: str) -> None:
+        ref = await self.world.runtime.find(host)
+        if ref is not None:
+            await ref.call("let_go", stream)
+
     async def step(self, step: str, number: int) -> None:
         world, stream = self.world, STREAMS[number % len(STREAMS)]
         match step:
             case "place" | "suspect" if stream not in self.placed:
                 await self.place(stream, suspect=step == "suspect")
             case "avoid" if stream in self.placed:
+                await self._let_go(self.placed[stream], stream)
                 await self.place(stream, avoid=self.placed[stream])
             case "release" if stream in self.placed:
-                del self.placed[stream]
+                await self._let_go(self.placed.pop(stream), stream)
                 await self.ask("release", [stream])
             case "kill" if hosts := world.runtime.running("host"):
                 victim = hosts[number % len(hosts)]
@@ -106,6 +121,7 @@ async def told(story: list[tuple[str, int]], budget: Budget) -> Places:
     return places
 
 
+@mock.patch.object(worlds, "FakeHost", RestingHost)
 @settings(max_examples=60, deadline=None)
 @given(STORIES, BUDGETS)
 def test_what_was_placed_is_known_where_it_is_and_what_died_is_remembered(story: list[tuple[str, int]], budget: Budget) -> None:
