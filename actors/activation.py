@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias
 
 import structlog
 
-from actors.answers import Answers, unpack_records
+from actors.answers import Answers
 from actors.incarnation import Incarnation
 from actors.rules import Rules
 from persistence.checkpoint import Checkpoint
@@ -121,7 +121,7 @@ async def _rebuild(stream: str, store: Store, rules: Rules[Any], upcasters: Upca
         answers = Answers()
         try:
             state = rules.load(data)
-            answers.restore(unpack_records(checkpoint.answers))
+            answers.restore(checkpoint.answers)
         except Exception as problem:
             # The edge of an entity, as in `_replay`.
             raise Damaged(f"the checkpoint at {checkpoint.position} holds no state: {problem!r}") from problem

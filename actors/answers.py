@@ -16,7 +16,7 @@ hundreds of thousands.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias, cast
 
 import msgpack
@@ -40,17 +40,14 @@ class Answer(NamedTuple):
 Record: TypeAlias = bytes
 """An answer as stored: MessagePack list of user, op id, epoch, seq, result, error object, pending."""
 
+FIELDS: Final = 7
+
 _PACKER: Final = msgpack.Packer()
 
 
 def pack_records(records: Sequence[Record]) -> bytes:
     """Encode a list of records; none are no bytes."""
     return cast(bytes, _PACKER.pack_array_header(len(records))) + b"".join(records) if records else b""
-
-
-def unpack_records(data: bytes) -> list[tuple[str, str, Answer]]:
-    """Decode a list of records: user, op id and answer each."""
-    return [(raw[0], raw[1], _read(raw)) for raw in msgpack.unpackb(data)] if data else []
 
 
 def _read(raw: Sequence[object]) -> Answer:
@@ -86,6 +83,30 @@ class Answers:
         """Remember an answer, in the place of a pending one if there is one. Returns its stored form."""
         epoch, seq = answer.position
         record = cast(Record, msgpack.packb((user, op_id, epoch, seq, answer.result, answer.error, answer.pending)))
+        self._remember(user, op_id, record, pending=answer.pending)
+        return record
+
+    def restore(self, data: bytes) -> None:
+        """Remember stored answers (`pack_records`), oldest first. Raises what `msgpack` does for bytes that are none.
+
+        Each record is taken as it is: there are thousands, and players wait for their table to be back.
+        """
+        if not data:
+            return
+        unpacker = msgpack.Unpacker(max_buffer_size=len(data))
+        unpacker.feed(data)
+        for _ in range(unpacker.read_array_header()):
+            start = unpacker.tell()
+            fields = unpacker.read_array_header()
+            if fields != FIELDS:
+                raise ValueError(f"an answer has {FIELDS} fields, not {fields}")
+            user, op_id = unpacker.unpack(), unpacker.unpack()
+            for _ in range(FIELDS - 3):
+                unpacker.skip()
+            pending = unpacker.unpack()
+            self._remember(user, op_id, data[start : unpacker.tell()], pending=pending)
+
+    def _remember(self, user: str, op_id: str, record: Record, *, pending: bool) -> None:
         given = self._users.get(user)
         if given is None:
             given = self._users[user] = {}  # keeps its order, and takes a third of what an OrderedDict does
@@ -93,7 +114,7 @@ class Answers:
             self._users.move_to_end(user)
             given.pop(op_id, None)  # what was pending is now the newest answer, not as old as its question
         given[op_id] = record
-        if answer.pending:
+        if pending:
             self._pending.add((user, op_id))
         elif self._pending:
             self._pending.discard((user, op_id))
@@ -101,12 +122,6 @@ class Answers:
             self._forget_user(user)
         if len(given) > self._per_user:
             self._forget_answer(user, given, op_id)
-        return record
-
-    def restore(self, answers: Iterable[tuple[str, str, Answer]]) -> None:
-        """Remember stored answers, oldest first."""
-        for user, op_id, answer in answers:
-            self.put(user, op_id, answer)
 
     def records(self) -> list[Record]:
         """Return all answers in stored form, oldest first per user."""

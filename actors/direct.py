@@ -90,9 +90,9 @@ class _Stream(asyncio.Protocol):
 
 
 class DirectServer:
-    """Lets others on the same machine call some `methods` of a program over streams that are opened at `path`."""
+    """Lets others on the same machine call some `methods` of a program over streams at `path`; nowhere when that is None."""
 
-    def __init__(self, path: Path, methods: frozenset[str]) -> None:
+    def __init__(self, path: Path | None, methods: frozenset[str]) -> None:
         self._path = path
         self._methods = methods
         self._program: Any = None
@@ -103,6 +103,8 @@ class DirectServer:
     async def start(self, program: Any) -> None:
         """Listen. Where that is not possible the runtime's calls are what is left."""
         self._program = program
+        if self._path is None:
+            return
         try:
             _make_private(self._path.parent)
             self._server = await asyncio.get_running_loop().create_unix_server(self._accept, self._path)
@@ -118,8 +120,9 @@ class DirectServer:
             stream.close()
         for task in self._tasks:
             task.cancel()
-        with suppress(OSError):
-            self._path.unlink(missing_ok=True)
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
 
     def _accept(self) -> _Stream:
         def heard(message: list[Any]) -> None:

@@ -22,7 +22,7 @@ from typing import Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 import msgpack
 
-from actors.answers import Answer, Answers, Record, pack_records, unpack_records
+from actors.answers import Answer, Answers, Record, pack_records
 from actors.rules import Accepted, Context, Op, Refused, Rules
 from persistence.journal import claimed_after, gap_of
 from persistence.lineage import Gap
@@ -200,7 +200,7 @@ class Incarnation(Generic[S, T]):
                 self.rules.evolve(self.state, Event.from_entry(raw))
         elif (gap := gap_of(entry)) is not None:
             self.gaps = (*self.gaps, gap)[-GAPS_MAX:]
-        self.answers.restore(unpack_records(entry.answers))
+        self.answers.restore(entry.answers)
         self.position, self._next = entry.position, entry.position.seq + 1
         self.remember_entry(entry)
 

@@ -50,7 +50,7 @@ from supervision.entity_events import (
 from supervision.entity_table import EntityTable
 from supervision.history import last_exit
 from supervision.hosts import NAME as HOSTS
-from supervision.reach import Reach
+from supervision.reach import NO_WAYS, Reach, Ways
 from supervision.reporting import Tell, tell_nobody
 from supervision.spec import ChildSpec
 from undying.protocol.data import JsonObject
@@ -85,6 +85,7 @@ class EntitySupervisor:
         rng: random.Random,
         clock: Callable[[], float],
         tell: Tell = tell_nobody,
+        ways: Ways = NO_WAYS,
     ) -> None:
         self._kind = kind
         self._settings = settings
@@ -92,7 +93,8 @@ class EntitySupervisor:
         self._clock = clock
         self._tell = tell
         self._table = EntityTable(settings.policy, rng)
-        self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s)
+        self._hosts = Reach(inside.runtime, HOSTS, rng, deadline_s=settings.activate_s, ways=ways)
+        self._direct = ways.server(inside.name)
         self._known = Acquaintances(inside.runtime)
         self._watched: set[str] = set()
         self._dropped: dict[str, int] = {}
@@ -106,9 +108,11 @@ class EntitySupervisor:
         self._tasks.update(await living_processes(self._inside.runtime, self._adopt, within_s=ADOPT_S))
         self._do(self._recover())
         self._tasks.add(vital(self._known.keep_up(), "the look at new processes"))
+        await self._direct.start(self)
 
     async def stop(self) -> None:
         """Restart nothing any more. The hosts end with the hosts supervisor."""
+        await self._direct.stop()
         for task in list(self._tasks):
             task.cancel()
         for waiting in self._asking.values():

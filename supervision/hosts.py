@@ -28,7 +28,7 @@ from supervision.heartbeat import HUNG, Heartbeat, until_gone
 from supervision.locator import SUPERVISORS
 from supervision.placement import Budget, Full, HostView, Request, StartNew, TakeSpare, UseHost, place
 from supervision.pool import SparePool
-from supervision.reach import Reach
+from supervision.reach import NO_WAYS, Reach, Ways
 from supervision.reporting import Tell, tell_nobody
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
@@ -74,8 +74,16 @@ class _Host:
 class HostsSupervisor:
     """The program `hosts`, see the module."""
 
-    def __init__(self, settings: HostsSettings, inside: Inside, rng: random.Random, tell: Tell = tell_nobody) -> None:
+    def __init__(
+        self,
+        settings: HostsSettings,
+        inside: Inside,
+        rng: random.Random,
+        tell: Tell = tell_nobody,
+        ways: Ways = NO_WAYS,
+    ) -> None:
         self._tell = tell
+        self._direct = ways.server(inside.name)
         self._settings = settings
         self._inside = inside
         self._rng = rng
@@ -100,11 +108,13 @@ class HostsSupervisor:
         self._late = await living_processes(self._inside.runtime, self._adopt, within_s=ADOPT_S)
         self._fleet.refill()
         self._late.append(vital(self._fleet.follow(), "the look at nodes"))
+        await self._direct.start(self)
 
     async def stop(self) -> None:
         """End all processes: hosts drain and stop, all at the same time, within `stop_s`; the rest is killed."""
         self._stopping = True
         self._fleet.end()
+        await self._direct.stop()
         for task in [*self._tasks.values(), *self._under_way.values(), *self._late]:
             task.cancel()
         await asyncio.gather(*self._retiring, *(self._stop_host(host) for host in list(self._hosts.values())))

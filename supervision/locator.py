@@ -10,7 +10,7 @@ import random
 
 from actors.runtime import ProgramFailed, Ref, Runtime
 from supervision.control_plane import find_surely
-from supervision.reach import BACKOFF, Reach
+from supervision.reach import BACKOFF, NO_WAYS, Reach, Ways
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
 
@@ -25,12 +25,20 @@ SUPERVISORS = {
 class Locator:
     """Asks the supervisors where entities are. `near` is the asker's own host: when hosts are shared, entities come there."""
 
-    def __init__(self, runtime: Runtime, rng: random.Random, *, near: str = "", deadline_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        rng: random.Random,
+        *,
+        near: str = "",
+        deadline_s: float = 10.0,
+        ways: Ways = NO_WAYS,
+    ) -> None:
         self._runtime = runtime
         self._rng = rng
         self._near = near
         self._deadline_s = deadline_s
-        self._owners = {kind: Reach(runtime, name, rng, deadline_s=deadline_s) for kind, name in SUPERVISORS.items()}
+        self._owners = {kind: Reach(runtime, name, rng, deadline_s=deadline_s, ways=ways) for kind, name in SUPERVISORS.items()}
 
     async def host_of(self, stream: str, create: bool = False, avoid: str = "") -> str:
         """Return the name of the host in which the entity is live, bringing it to life when it is not.

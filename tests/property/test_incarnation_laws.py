@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import actors.incarnation
-from actors.answers import Answer, Answers, pack_records, unpack_records
+from actors.answers import Answer, Answers, pack_records
 from actors.incarnation import Incarnation
 from persistence.journal import claim_entry
 from persistence.store import Entry
+from tests.stored_answers import Stored, unpack_records
 from tests.unit.actors.toy import ToyRules
 from undying.protocol.position import NOWHERE, Position
 
@@ -22,7 +23,7 @@ PER_USER, USERS = 3, 2
 PUTS = st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from("123456"), st.booleans()), max_size=60)
 
 
-def remembered(answers: Answers) -> list[tuple[str, str, Answer]]:
+def remembered(answers: Answers) -> list[Stored]:
     """Return all answers by user and op id."""
     return unpack_records(pack_records(answers.records()))
 
@@ -36,7 +37,7 @@ def test_answers_are_bounded_and_none_that_is_still_to_come_is_forgotten(puts: l
         answers.put(user, op_id, Answer(pending=later))
         (pending.add if later else pending.discard)((user, op_id))
         assert answers.get(user, op_id) == Answer(pending=later)
-        kept = [(user, op_id) for user, op_id, _ in remembered(answers)]
+        kept = [(each.user, each.op_id) for each in remembered(answers)]
         assert pending <= set(kept)
         waiting = {each[0] for each in pending}
         assert len({each[0] for each in kept}) <= max(USERS, len(waiting) + 1)
@@ -52,8 +53,8 @@ def test_restored_answers_are_those_that_were_stored(puts: list[tuple[str, str, 
     for user, op_id, later in puts:
         answers.put(user, op_id, Answer(Position(1, 1), {"id": op_id}, pending=later))
     stored = remembered(answers)
-    again.restore(stored)
-    assert [each for each in stored if each[2].pending] == [each for each in remembered(again) if each[2].pending]
+    again.restore(pack_records(answers.records()))
+    assert [each for each in stored if each.pending] == [each for each in remembered(again) if each.pending]
     users = [each[0] for each in stored]
     # More than that is only kept while too many answers are still to come.
     if len(set(users)) <= USERS and all(users.count(user) <= PER_USER for user in users):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from actors.answers import Answer, Answers, pack_records, unpack_records
+import msgpack
+import pytest
+
+from actors.answers import Answer, Answers, pack_records
 from undying.protocol.position import Position
 
 
@@ -60,10 +63,18 @@ def test_answers_outlive_storage() -> None:
     answers.put("ann", "a", Answer(Position(1, 2), {"n": [1]}))
     answers.put("bob", "b", Answer(error={"code": "PAUSED"}))
     answers.put("bob", "p", Answer(Position(1, 3), pending=True))
-    again.restore(unpack_records(pack_records(answers.records())))
+    again.restore(pack_records(answers.records()))
     assert again.records() == answers.records()
     assert again.get("bob", "b") == Answer(error={"code": "PAUSED"})
 
 
 def test_no_answers_are_no_bytes() -> None:
-    assert (pack_records([]), unpack_records(b"")) == (b"", [])
+    answers = Answers()
+    answers.restore(pack_records([]))
+    assert (pack_records([]), answers.records()) == (b"", [])
+
+
+@pytest.mark.parametrize("damaged", [b"\x91", b"\x91\x93abc", b"\xc1", b"\x91\x97\x90\x90\x00\x00\x00\x00\x00"])
+def test_bytes_that_are_no_answers_are_refused(damaged: bytes) -> None:
+    with pytest.raises((ValueError, TypeError, msgpack.UnpackException)):
+        Answers().restore(damaged)

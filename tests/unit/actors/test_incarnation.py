@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import msgpack
 
-from actors.answers import Answers, unpack_records
+from actors.answers import Answers
 from actors.incarnation import TAIL_ENTRIES_MAX, WAITERS_MAX, Incarnation
 from actors.rules import Context, Op
 from persistence.store import Entry
+from tests.stored_answers import unpack_records
 from tests.unit.actors.toy import Toy, ToyRules
 from undying.protocol.data import JsonObject
 from undying.protocol.effects import ChangeRole, unpack_effects
@@ -108,7 +109,7 @@ def test_an_answer_without_events_is_in_the_next_entry() -> None:
     one.settle(None)
     take(one, "say", "a", text="a")
     records = unpack_records(commit(one).answers)
-    assert [record[1] for record in records] == ["r", "a"]
+    assert [record.op_id for record in records] == ["r", "a"]
 
 
 def test_refusals_that_are_the_same_for_ever_and_those_that_may_be_tried_again_are_not_remembered() -> None:
@@ -116,7 +117,7 @@ def test_refusals_that_are_the_same_for_ever_and_those_that_may_be_tried_again_a
     for kind in ("bad", "busy", "no such op"):
         take(one, kind)
     take(one, "say", "a", text="a")
-    assert [record[1] for record in unpack_records(commit(one).answers)] == ["a"]
+    assert [record.op_id for record in unpack_records(commit(one).answers)] == ["a"]
 
 
 def test_who_waits_for_an_answer_is_an_orphan_when_the_life_ends() -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import structlog
 
 from actors.runtime import Inside
 from persistence.redis_store import RedisStore
 from persistence.store import Store, StoreUnavailable
+from supervision.reach import Ways
 from undying.cli import logs
+from undying.cli.datadir import socket_of
 from undying.cli.settings import ServeSettings
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
@@ -26,6 +29,11 @@ def read_settings(settings: JsonObject, inside: Inside) -> ServeSettings:
     logs.configure(serve.log_level)
     structlog.contextvars.bind_contextvars(process=inside.name)
     return serve
+
+
+def ways(serve: ServeSettings, inside: Inside) -> Ways:
+    """Return where processes of this server listen on this node."""
+    return Ways(partial(socket_of, serve.data_dir, inside.node))
 
 
 async def open_store(serve: ServeSettings) -> Store:

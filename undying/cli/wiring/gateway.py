@@ -28,7 +28,7 @@ from supervision.reach import Reach
 from supervision.reporting import TRACKER
 from supervision.root import NAME as ROOT
 from undying.cli.datadir import socket_of
-from undying.cli.wiring.environment import now_ms, open_store, read_settings
+from undying.cli.wiring.environment import now_ms, open_store, read_settings, ways
 from undying.protocol.data import Json, JsonObject
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
@@ -49,7 +49,9 @@ async def build_gateway(settings: JsonObject, inside: Inside) -> Gateway:
     metrics = Metrics()
     hub_settings = HubSettings(node=inside.node, rate_per_s=serve.rate_limit, rate_burst=serve.rate_limit * RATE_BURST_FACTOR)
     locator = HostRefs(
-        Locator(inside.runtime, rng, near=inside.name), inside.runtime, partial(socket_of, serve.data_dir, inside.node)
+        Locator(inside.runtime, rng, near=inside.name, ways=ways(serve, inside)),
+        inside.runtime,
+        partial(socket_of, serve.data_dir, inside.node),
     )
     hub = Hub(f"{gateway_id}/{rng.randbytes(6).hex()}", locator, tokens, hub_settings, metrics, rng, now_ms)
     directory, overview = StoredDirectory(store), Supervisors(inside, rng)

@@ -18,7 +18,7 @@ from persistence.migrations import Upcasters
 from supervision.locator import SUPERVISORS, Locator
 from supervision.reach import Reach
 from undying.cli.datadir import socket_of
-from undying.cli.wiring.environment import now_ms, open_store, read_settings
+from undying.cli.wiring.environment import now_ms, open_store, read_settings, ways
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, error
 from undying.protocol.ids import Kind, split_stream
@@ -36,7 +36,7 @@ async def build_host(settings: JsonObject, inside: Inside, rules: Mapping[Kind, 
     """Build the program `host`. `rules`: of each kind of entity. Raises UndyingError DATABASE_UNAVAILABLE."""
     serve = read_settings(settings, inside)
     rng = random.Random()
-    locator = Locator(inside.runtime, rng, near=inside.name)
+    locator = Locator(inside.runtime, rng, near=inside.name, ways=ways(serve, inside))
     return Host(
         store=await open_store(serve),
         rules=rules,

@@ -17,7 +17,7 @@ from supervision.placement import Budget
 from supervision.reporting import TRACKER
 from supervision.root import SUPERVISORS, RootSupervisor, supervisor_specs
 from undying.cli.settings import ServeSettings
-from undying.cli.wiring.environment import read_settings
+from undying.cli.wiring.environment import read_settings, ways
 from undying.cli.wiring.tracker import teller
 from undying.protocol.data import JsonObject
 from undying.protocol.ids import Kind
@@ -39,7 +39,7 @@ def build_hosts(settings: JsonObject, inside: Inside) -> HostsSupervisor:
     serve = read_settings(settings, inside)
     budget = Budget(hosts_per_node=serve.actors_per_node, entities_per_host_max=ENTITIES_PER_HOST_MAX)
     hosts = HostsSettings(serve.spares, budget, settings, heartbeat=_heartbeat(serve))
-    return HostsSupervisor(hosts, inside, random.Random(), teller(inside))
+    return HostsSupervisor(hosts, inside, random.Random(), teller(inside), ways(serve, inside))
 
 
 def build_gateways(settings: JsonObject, inside: Inside) -> GatewaysSupervisor:
@@ -65,8 +65,9 @@ def build_providers(settings: JsonObject, inside: Inside) -> EntitySupervisor:
 
 
 def _entities(kind: Kind, settings: JsonObject, inside: Inside) -> EntitySupervisor:
-    read_settings(settings, inside)
-    return EntitySupervisor(kind, EntitySettings(), inside, random.Random(), time.monotonic, teller(inside))
+    serve = read_settings(settings, inside)
+    rng, direct = random.Random(), ways(serve, inside)
+    return EntitySupervisor(kind, EntitySettings(), inside, rng, time.monotonic, teller(inside), direct)
 
 
 def _end() -> None:
