@@ -81,6 +81,8 @@ def test_who_waits_gets_a_process_of_their_own_and_the_pool_is_full_again(
             await asyncio.sleep((0, 0.1, 1, 5)[number % 4])
             assert len(pool.pool.names) <= target + AT_ONCE
         await asyncio.gather(*taking)
+        for name in pool.pool.names:
+            await pool.runtime.kill(name)
         await asyncio.sleep(100)
         assert len(pool.given) == len(set(pool.given)) == len(taking)
         assert len(pool.pool.names) == target
