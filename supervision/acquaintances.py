@@ -13,7 +13,7 @@ from typing import Final
 from actors.runtime import Ref, Runtime, RuntimeFault
 from supervision.adoption import PREFIX
 
-LOOK_S: Final = 2.0
+LOOK_S: Final = 1.0
 """Seconds between two looks at who is new. A new spare is warm after about as long."""
 
 _log = logging.getLogger(__name__)

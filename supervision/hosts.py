@@ -214,15 +214,16 @@ class HostsSupervisor:
         await self._stop_host(host)
 
     async def status(self) -> list[JsonObject]:
-        """Return a row per spare. Hosts show as the entities that live in them, leased processes at their owner."""
+        """Return a row per spare, live once it is warm. Hosts show as their entities, leased processes at their owner."""
         rows: list[JsonObject] = []
-        for number, name in enumerate([name for pool in self._fleet.pools() for name in pool.names], 1):
+        spares = [(name, pool.is_prepared(name)) for pool in self._fleet.pools() for name in pool.names]
+        for number, (name, warm) in enumerate(spares, 1):
             info = self._infos.get(name)
             rows.append(
                 {
                     "id": f"spare:{number}",
                     "kind": "spare",
-                    "state": "live",
+                    "state": "live" if warm else "starting",
                     "pid": info.pid if info else None,
                     "node": info.node if info else None,
                     "epoch": None,
