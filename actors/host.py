@@ -220,6 +220,10 @@ class Host:
             for life in self._live.values()
         ]
 
+    async def is_draining(self) -> bool:
+        """Tell whether this host takes no more, for it is to end."""
+        return self._lives.draining
+
     async def drain(self) -> None:
         """Take no more, save everything, let everything go."""
         self._lives.draining = True

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from actors.runtime import ProcessInfo, Ref, Runtime, RuntimeFault
+from actors.runtime import CallLost, ProcessInfo, Ref, Runtime, RuntimeFault
+from supervision.control_plane import AGAIN_S
 from undying.protocol.errors import UndyingError
 
 PREFIX: Final = "process:"
@@ -27,6 +28,8 @@ async def living_processes(
 ) -> list[asyncio.Task[None]]:
     """Ask every process that was a spare once what it is, all at the same time, and call `adopt` with each answer.
 
+    What gets lost is asked again, so `adopt` may be called twice for a process.
+
     Returns after `within_s` at the latest, with the tasks that still wait, which the caller keeps.
     """
     names = [name for name in await runtime.names() if name.startswith(PREFIX)]
@@ -38,9 +41,15 @@ async def living_processes(
 
 
 async def _ask(runtime: Runtime, name: str, adopt: Callable[[Ref, ProcessInfo], Awaitable[None]]) -> None:
-    try:
-        ref = await runtime.find(name)
-        if ref is not None:
-            await adopt(ref, await ref.info())
-    except (RuntimeFault, UndyingError) as problem:
-        _log.info("process %s can't be adopted: %s", name, problem)
+    while True:
+        try:
+            ref = await runtime.find(name)
+            if ref is not None:
+                await adopt(ref, await ref.info())
+        except CallLost as lost:
+            _log.info("process %s is asked again: %s", name, lost)  # given up, it would live on and nobody would know of it
+            await asyncio.sleep(AGAIN_S)
+            continue
+        except (RuntimeFault, UndyingError) as problem:
+            _log.info("process %s can't be adopted: %s", name, problem)
+        return

@@ -42,6 +42,8 @@ RUN_S: Final = 30.0
 """Seconds that a program may take to start; a store that does not answer is given up earlier."""
 SILENT_SHARE: Final = 0.6
 """A node counts as silent after this share of the time after which a process there counts as hung: three heartbeats."""
+PLACED: Final = 1 << 62
+"""In the place of an epoch: above all of them."""
 ORPHANS_MAX: Final = 10_000
 """Streams of dead hosts that are remembered until somebody asks for them."""
 
@@ -64,7 +66,8 @@ class _Host:
     ref: Ref
     info: ProcessInfo
     ward: bool = False
-    streams: dict[str, None] = field(default_factory=dict)
+    streams: dict[str, int] = field(default_factory=dict)
+    """What lives there, or is about to: the epoch in which it was found, PLACED for what was placed since."""
     draining: bool = False
 
     def row(self) -> JsonObject:
@@ -285,7 +288,7 @@ class HostsSupervisor:
                 host = await self._make_host(request, node, "")
             case _:
                 assert_never(choice)
-        host.streams[request.stream] = None
+        host.streams[request.stream] = PLACED
         self._homes[request.stream] = host.info.name
         self._orphans.pop(request.stream, None)
         return host.row()
@@ -402,10 +405,22 @@ class HostsSupervisor:
             self._offer(ref, info.node)
         elif info.program == HOST:
             rows: list[Mapping[str, Any]] = await ref.call("status")
-            host = self._hosts[ref.name] = _Host(ref, info, streams={row["id"]: None for row in rows})
-            self._homes.update(dict.fromkeys(host.streams, ref.name))
+            host = self._hosts[ref.name] = _Host(ref, info)
+            for row in rows:
+                self._find_in(host, row["id"], row["epoch"])
+            if await ref.call("is_draining"):  # whoever wanted that has died: it takes nobody in any more
+                self._do_late(self._empty(host))
         else:
             self._leases[ref.name] = info
+
+    def _find_in(self, host: _Host, stream: str, epoch: int) -> None:
+        """Note that an entity lives in a host, unless a newer life of it is known: that one has fenced it, or is about to."""
+        other = self._hosts.get(self._homes.get(stream, ""))
+        if other is not None and other.streams.get(stream, 0) > epoch:
+            return
+        if other is not None:
+            other.streams.pop(stream, None)
+        host.streams[stream], self._homes[stream] = epoch, host.info.name
 
     async def _stop_host(self, host: _Host) -> None:
         try:
@@ -416,6 +431,7 @@ class HostsSupervisor:
             pass  # it is gone, which is what was wanted
         except (RuntimeFault, UndyingError, TimeoutError) as problem:
             _log.warning("host %s did not stop in order: %r", host.info.name, problem)
+            await kill_surely(host.info.name, self._inside.runtime, host.info)
 
     def _offer(self, ref: Ref, node: str) -> None:
         try:

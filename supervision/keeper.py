@@ -212,9 +212,10 @@ class Keeper:
 
     async def _adopt(self, child: Child) -> Ref | None:
         try:
-            return await self._find(child.spec)
-        except (RuntimeFault, UndyingError) as problem:
-            _log.warning("can't look for %s: %s", child.spec.id, problem)
+            async with asyncio.timeout(child.spec.heartbeat.silent_s):  # one that hangs is not adopted
+                return await self._find(child.spec)
+        except (RuntimeFault, UndyingError, TimeoutError) as problem:
+            _log.warning("can't look for %s: %r", child.spec.id, problem)
             return None
 
     async def _stop_child(self, child: Child) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from actors.runtime import ProcessDied, Program, Ref, Runtime, RuntimeFault
+from supervision.control_plane import kill_surely
 from undying.resilience.backoff import Backoff
 
 AT_ONCE: Final = 2
@@ -105,10 +106,8 @@ class SparePool:
             task.add_done_callback(self._done)
 
     def close(self) -> None:
-        """Start no more, and let nobody wait any more."""
+        """Start no more, and let nobody wait any more. What is starting is ended as soon as it is up."""
         self._closed = True
-        for task in self._starting:
-            task.cancel()
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(ProcessDied(f"a process on {self.node}"))
@@ -121,13 +120,18 @@ class SparePool:
     async def _start(self) -> None:
         attempt = 0
         while True:
+            name = self._new_name()
             try:
-                ref = await self._runtime.spawn(self._new_name(), node=self.node)
+                ref = await self._runtime.spawn(name, node=self.node)
             except RuntimeFault as fault:
                 _log.warning("a spare did not start: %s", fault)
+                await kill_surely(name, self._runtime)  # it may be there all the same, and nobody would know
                 await asyncio.sleep(BACKOFF.delay(attempt, self._rng))
                 attempt += 1
                 continue
+            if self._closed:
+                await kill_surely(name, self._runtime)
+                return
             self._started(ref)
             self.offer(ref)
             try:

@@ -30,6 +30,9 @@ class PretendedHost:
     async def stop(self) -> None:
         return None
 
+    async def is_draining(self) -> bool:
+        return False
+
     async def drain(self) -> None:
         return None
 

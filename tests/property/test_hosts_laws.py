@@ -17,6 +17,7 @@ from supervision.placement import Budget
 from tests.unit.supervision import world as worlds
 from tests.unit.supervision.world import FakeHost, World
 from tests.virtual_time import run_virtual
+from undying.protocol.data import JsonObject
 from undying.protocol.errors import UndyingError
 
 STREAMS = [f"session:t{number}" for number in range(5)]
@@ -56,6 +57,7 @@ class Places:
             place = await self.ask("acquire", stream, avoid, "", suspect)
         except UndyingError:  # no room, or no process that starts
             self.placed.pop(stream, None)
+            await self._let_go(stream)
             return
         assert isinstance(place, dict)
         host = str(place["host"])
@@ -63,6 +65,7 @@ class Places:
         ref = await self.world.runtime.find(host)
         if ref is None:
             self.placed.pop(stream, None)
+            await self._let_go(stream)
             return
         await self._live(ref, stream)
         moved = self.placed.get(stream) not in (None, host)
@@ -76,11 +79,13 @@ class Places:
         with suppress(RuntimeFault, UndyingError):
             await ref.call("activate", stream, True)
 
-    async def _let_go(self, host: str, stream: str) -> None:
-        ref = await self.world.runtime.find(host)
-        if ref is not None:
-            with suppress(RuntimeFault):  # it ends just now
-                await ref.call("let_go", stream)
+    async def _let_go(self, stream: str, but: str = "") -> None:
+        """Let hosts let an entity go, also one that did not know yet that it is fenced."""
+        for host in set(self.world.runtime.running("host")) - {but}:
+            ref = await self.world.runtime.find(host)
+            if ref is not None:
+                with suppress(RuntimeFault):  # it ends just now
+                    await ref.call("let_go", stream)
 
     async def step(self, step: str, number: int) -> None:
         world, stream = self.world, STREAMS[number % len(STREAMS)]
@@ -88,15 +93,18 @@ class Places:
             case "place" | "suspect" if stream not in self.placed:
                 await self.place(stream, suspect=step == "suspect")
             case "avoid" if stream in self.placed:
-                await self._let_go(self.placed[stream], stream)
-                await self.place(stream, avoid=self.placed[stream])
+                await self._let_go(stream, but=self.placed[stream])
+                await self.place(stream, avoid=self.placed[stream])  # where it is still taken for alive
             case "release" if stream in self.placed:
-                await self._let_go(self.placed.pop(stream), stream)
+                del self.placed[stream]
+                await self._let_go(stream)
                 await self.ask("release", [stream])
             case "kill" if hosts := world.runtime.running("host"):
                 victim = hosts[number % len(hosts)]
                 await world.runtime.kill(victim)
-                self.placed = {stream: host for stream, host in self.placed.items() if host != victim}
+                for lost in [stream for stream, host in self.placed.items() if host == victim]:
+                    del self.placed[lost]
+                    await self._let_go(lost)
             case "spare" if spares := await self.spares():
                 await world.runtime.kill(spares[number % len(spares)])
             case "supervisor":
@@ -110,6 +118,11 @@ class Places:
         names = [name for name in await self.world.runtime.names() if name.startswith("process:")]
         running = {*self.world.runtime.running("host"), *self.world.runtime.running("gateway")}
         return [name for name in names if name not in running]
+
+    async def rows(self) -> list[JsonObject]:
+        rows = await self.ask("status")
+        assert isinstance(rows, list)
+        return rows
 
 
 async def told(story: list[tuple[str, int]], budget: Budget) -> Places:
@@ -136,5 +149,27 @@ def test_what_was_placed_is_known_where_it_is_and_what_died_is_remembered(story:
             place = await places.ask("acquire", stream)
             assert isinstance(place, dict)
             assert place["host"] == host, "an entity keeps its place"
+
+    run_virtual(scenario(), limit_s=10_000)
+
+
+@mock.patch.object(worlds, "FakeHost", RestingHost)
+@settings(max_examples=60, deadline=None)
+@given(STORIES, BUDGETS)
+def test_in_peace_no_process_is_left_that_nobody_needs_and_spares_are_warm(
+    story: list[tuple[str, int]], budget: Budget
+) -> None:
+    async def scenario() -> None:
+        places = await told(story, budget)
+        for stream in STREAMS:  # an empty host ends when one more is given back
+            if stream in places.placed:
+                del places.placed[stream]
+                await places.ask("release", [stream])
+        await asyncio.sleep(PEACE_S)
+        await places.step("place", 0)
+        await places.step("release", 0)
+        await asyncio.sleep(PEACE_S)
+        assert len(places.world.runtime.running("host")) <= SPARES
+        assert len(await places.rows()) == len(await places.spares()) == SPARES
 
     run_virtual(scenario(), limit_s=10_000)

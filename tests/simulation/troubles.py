@@ -18,21 +18,11 @@ from undying.protocol.ids import split_stream
 FAULTS_S: Final = 12.0
 HAUNT_S: Final = 60.0
 """Seconds within which an entity that dies again and again is in quarantine."""
-OPERATED: Final = False
-"""Whether operators drain nodes and restart everything meanwhile."""
 DRAINED_S: Final = 10.0
 """Seconds until an operator looks whether a node is empty, and drains it again if not."""
-TROUBLES: Final = ["host", "host", "gateway", "supervisor", "root", "hang", "hang", "cut", "cut", "store"]
+TROUBLES: Final = ["host", "host", "gateway", "supervisor", "root", "hang", "hang", "cut", "cut", "store", "operator"]
 KILLED_MEANWHILE: Final = ["root", "hosts", "sessions", "characters", "gateways", "host", "host"]
 
-BY_OPERATORS: Final = frozenset(
-    {
-        "a drain",
-        "a node is used again",
-        "a restart of everything",
-        *(f"{victim} dies in {what}" for victim in KILLED_MEANWHILE for what in ("a drain", "a restart of everything")),
-    }
-)
 MUST_HAPPEN: Final = frozenset(
     {
         "a quarantine",
@@ -41,7 +31,10 @@ MUST_HAPPEN: Final = frozenset(
         "a supervisor dies at a rest",
         "a process starts late",
         "a process does not start",
-        *(BY_OPERATORS if OPERATED else ()),
+        "a drain",
+        "a node is used again",
+        "a restart of everything",
+        *(f"{victim} dies in {what}" for victim in KILLED_MEANWHILE for what in ("a drain", "a restart of everything")),
     }
 )
 """What many runs must have seen, beside deaths and hangs, which each of them sees."""
@@ -63,7 +56,7 @@ class Troubles:
         end_s = asyncio.get_running_loop().time() + FAULTS_S
         while (left_s := end_s - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(min(left_s, rng.expovariate(0.6)))
-            match rng.choice([*TROUBLES, *(["operator"] if OPERATED else [])]):
+            match rng.choice(TROUBLES):
                 case "supervisor":
                     world.crash(rng.choice(SUPERVISORS))
                 case "hang":

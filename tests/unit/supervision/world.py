@@ -139,6 +139,9 @@ class FakeHost:
     async def stop(self) -> None:
         self._world.stopped.append(self._inside.name)
 
+    async def is_draining(self) -> bool:
+        return self._draining
+
     async def drain(self) -> None:
         self._world.drained.append(self._inside.name)
         self._draining = True
