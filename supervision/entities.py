@@ -278,19 +278,22 @@ class EntitySupervisor:
         self._handle(HostGone(host, exit_))
 
     async def _activate(self, wanted: Activate) -> None:
+        tried = [""]
         try:
             async with asyncio.timeout(self._settings.activate_s):
-                event = await self._try_to_activate(wanted)
+                event = await self._try_to_activate(wanted, tried)
         except TimeoutError:
-            host = wanted.on.host if wanted.on else ""
-            event = Crashed(wanted.stream, wanted.attempt, host, Exit("killed", "activation took too long"), guilty=True)
+            exit_ = Exit("killed", "activation took too long")
+            event = Crashed(wanted.stream, wanted.attempt, tried[-1], exit_, guilty=True)
         self._handle(event)
 
-    async def _try_to_activate(self, wanted: Activate) -> Event:
+    async def _try_to_activate(self, wanted: Activate, tried: list[str]) -> Event:
+        """Activate; `tried` is told the host as soon as it is known."""
         stream, attempt, host = wanted.stream, wanted.attempt, ""
         try:
             place = await self._place_of(wanted)
             host = place["host"]
+            tried.append(host)
             ref = self._known.get(host) or await self._inside.runtime.find(host)
             if ref is None:
                 return Crashed(stream, attempt, host, Exit("killed", "gone before it was used"), guilty=False)

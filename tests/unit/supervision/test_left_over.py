@@ -115,3 +115,21 @@ def test_a_supervisor_that_hangs_when_the_root_starts_again_is_replaced(name: st
         await asyncio.sleep(UNDEAD_S)
 
     run_virtual(scenario(), limit_s=100)
+
+
+def test_an_activation_that_never_ends_is_tried_again_in_another_host() -> None:
+    async def scenario() -> None:
+        world = World(spares=1)
+        await world.up()
+        await world.host_of(STREAMS[0], create=True)
+        await world.runtime.kill(await world.host_of(STREAMS[0]))
+        world.stuck.add(STREAMS[0])
+
+        async def tried_twice() -> bool:
+            return len(world.activations) == 3
+
+        await world.until(tried_twice)
+        _, first, second = [host for _, host in world.activations]
+        assert first != second
+
+    run_virtual(scenario(), limit_s=100)
