@@ -24,8 +24,12 @@ from undying.protocol.ids import Role
 PEOPLE: Final = ("Ada", "Bea", "Cid")
 """Who plays besides the game master."""
 
-PAUSE_S: Final = 0.05
+PAUSE_S: Final = 0.1
 """Longest pause between two ops of a lane: clients, server and what is being restarted share one machine."""
+
+STEADY_S: Final = 3.5
+"""Seconds at least between two faults: what ends sooner after its start than 3 s (`ChildSpec.steady_s`) has to wait for its
+restart, since it would end again and again."""
 
 WARM: Final = 2
 """Spares that a server keeps by default."""
@@ -48,6 +52,7 @@ class Stage:
         self._clock = asyncio.get_running_loop().time
         self._killer = Killer(server, self._clock)
         self._felt: list[Felt] = []
+        self._whole_s = 0.0
 
     async def perform(self) -> Outcome:
         """Perform it. Raises UndyingError when the table can't be made, before any fault."""
@@ -104,6 +109,7 @@ class Stage:
             warm = await crowd.one(stream) is not None
         if not warm:
             raise error(Code.UNAVAILABLE, "nothing was acknowledged, and that before the fault fell")
+        await asyncio.sleep(max(0.0, self._whole_s + STEADY_S - self._clock()))
         pid = await self._aim(actor)
         struck = await faults.strike(cell, stream, pid)
         turn = struck.turn or await self._next(crowd, stream, struck.at_s)
@@ -114,7 +120,7 @@ class Stage:
         self._felt.append(Felt(next_ack_ms, None))
         if _waits_long(cell):
             await faults.settle(cell)
-        whole_s = await self._whole(actor, pid)
+        whole_s = self._whole_s = await self._whole(actor, pid)
         self._felt[-1] = Felt(next_ack_ms, _ms(whole_s - struck.at_s))
         await faults.settle(cell)
 
@@ -153,8 +159,8 @@ def _actor(cell: Cell, crowd: Crowd) -> str:
 
 
 def _waits_long(cell: Cell) -> bool:
-    """Tell whether nobody replaces what the cell stops before it goes on: the root is given longer, the store is not asked."""
-    return cell.fault == STOP and cell.target in (ROOT, STORE)
+    """Tell whether nobody replaces what the cell stops before it goes on: the root is given longer."""
+    return cell.fault == STOP and cell.target == ROOT
 
 
 def _said(felt: Felt) -> str:
