@@ -39,6 +39,8 @@ READY_POLL_S: Final = 0.05
 ROOT_SILENT_S: Final = 30.0
 """Patient: Ray takes some seconds to restart a root, and tables play on without one."""
 
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+
 ROOT_AGAIN_S: Final = 5.0
 """Seconds between attempts to start another root."""
 
@@ -113,7 +115,8 @@ async def _bring_up(
     holder = up.enter_context(_hold_port(settings, directory))
     number = port.number_of(holder)
     settings = settings.replace(port=number, admin_token=settings.admin_token or directory.admin_token())
-    if settings.redis_url is None:
+    embedded = settings.redis_url is None
+    if embedded:
         settings = settings.replace(redis_url=await up.enter_async_context(parts.store(directory, settings)))
         _log.info("store started")
     if stop.is_set():
@@ -122,10 +125,22 @@ async def _bring_up(
     _log.info("cluster started")
     if stop.is_set():
         return None
+    await _warn_of_borders(cluster.runtime, settings, embedded=embedded)
     await up.enter_async_context(_tree(cluster.runtime, settings))
     _log.info("tree started")
     url = port.base_url(settings.host, number)
     return (url, cluster) if await _wait_until_ready(url, parts, stop) else None
+
+
+async def _warn_of_borders(runtime: Runtime, settings: ServeSettings, *, embedded: bool) -> None:
+    """Say what of this server ends at this machine's border, when its cluster does not."""
+    nodes = await runtime.nodes()
+    if len(nodes) < 2:
+        return
+    if embedded:
+        _log.warning("the embedded store is reached from this machine only; give --redis-url", nodes=len(nodes))
+    if settings.host in LOOPBACK:
+        _log.warning("gateways listen to their own machines only; give --host", host=settings.host, nodes=len(nodes))
 
 
 def _hold_port(settings: ServeSettings, directory: DataDir) -> socket.socket:

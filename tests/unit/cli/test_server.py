@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors.runtime import Exit, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref
 from undying.cli import datadir, server
@@ -33,6 +34,7 @@ class Script:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     left: list[str] = field(default_factory=list)
     roots_lost: int = 0
+    nodes: list[str] = field(default_factory=lambda: ["n1"])
     broken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def until_broken(self) -> str:
@@ -101,7 +103,7 @@ class FakeRuntime:
         return list(self.script.left)
 
     async def nodes(self) -> list[str]:
-        return ["n1"]
+        return self.script.nodes
 
     def has_ended(self, known: ProcessInfo) -> bool:
         return False
@@ -323,3 +325,17 @@ async def test_a_server_whose_last_port_was_taken_meanwhile_takes_another(direct
         await run(_settings(tmp_path), directory, _parts(script), script.stop, announced)
     assert urls
     assert urls[0] != f"http://127.0.0.1:{taken}"
+
+
+async def test_a_server_of_several_nodes_says_what_can_not_be_reached_from_the_others(
+    directory: DataDir, tmp_path: Path
+) -> None:
+    script = Script(nodes=["n1", "n2"])
+    with capture_logs() as logs:
+        await _serve_and_stop(script, _settings(tmp_path), directory)
+    warned = [line["event"] for line in logs if line["log_level"] == "warning"]
+    assert [event.rpartition("give ")[2] for event in warned] == ["--redis-url", "--host"]
+    open_to_all = _settings(tmp_path, host="0.0.0.0", redis_url="redis://elsewhere")
+    with capture_logs() as logs:
+        await _serve_and_stop(Script(nodes=["n1", "n2"]), open_to_all, directory)
+    assert not [line for line in logs if line["log_level"] == "warning"]
