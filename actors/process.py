@@ -79,7 +79,9 @@ class Process:
         return self.info()
 
     async def prepare(self, program: Program) -> None:
-        """Build a program that will probably be run. Raises ProgramFailed; the process stays empty either way."""
+        """Build a program that will probably be run, once. Raises ProgramFailed; the process stays empty either way."""
+        if self._prepared is not None and self._prepared[0] == program:
+            return
         try:
             running = await self._build(program)
         except Exception as problem:  # a program may fail to be built in any way; whoever asked for it is told

@@ -1,4 +1,4 @@
-"""The hosts supervisor: owns every process that is not a supervisor, and decides which entity lives in which.
+"""The hosts supervisor: owns every process that is not a supervisor (`processes`), and decides which entity lives in which.
 
     spare ──acquire──▶ host (entities placed there)        spare ──lease──▶ leased (a gateway)
       └──────────────────────── died: forgotten, the pool refills ───────────────────┘
@@ -15,33 +15,24 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
-from actors.runtime import Inside, ProcessDied, ProcessInfo, Program, ProgramFailed, Ref, RuntimeFault
-from supervision.adoption import ADOPT_S, HOST, PREFIX, living_processes
+from actors.runtime import Exit, Inside, ProcessDied, ProcessInfo, Program, Ref, RuntimeFault
+from supervision.adoption import ADOPT_S, HOST, living_processes
 from supervision.chronicle import Ending
 from supervision.control_plane import kill_surely
-from supervision.fleet import Fleet
-from supervision.heartbeat import HUNG, Heartbeat, until_gone
+from supervision.heartbeat import Heartbeat
 from supervision.locator import SUPERVISORS
 from supervision.placement import Budget, Full, HostView, Request, StartNew, TakeSpare, UseHost, place
-from supervision.pool import SparePool
+from supervision.processes import Processes
 from supervision.reach import NO_WAYS, Reach, Ways
 from supervision.reporting import Tell, tell_nobody
 from undying.protocol.data import JsonObject
 from undying.protocol.errors import Code, UndyingError, error
-from undying.protocol.ids import new_id
 from undying.resilience.tasks import vital
 
 NAME: Final = "supervisor:hosts"
-TRIES_MAX: Final = 3
-"""Processes that an `acquire` or a `lease` tries, when they die in its hands."""
-RUN_S: Final = 30.0
-"""Seconds that a program may take to start; a store that does not answer is given up earlier."""
-SILENT_SHARE: Final = 0.6
-"""A node counts as silent after this share of the time after which a process there counts as hung: three heartbeats."""
 PLACED: Final = 1 << 62
 """In the place of an epoch: above all of them."""
 ORPHANS_MAX: Final = 10_000
@@ -91,8 +82,8 @@ class HostsSupervisor:
         self._inside = inside
         self._rng = rng
         self._likely = Program(HOST, settings.host)
-        self._fleet = Fleet(inside.runtime, inside.node, self._new_pool, settings.heartbeat.silent_s * SILENT_SHARE)
-        self._infos: dict[str, ProcessInfo] = {}
+        self._processes = Processes(inside, settings.spares, self._likely, settings.heartbeat, self._gone, rng)
+        self._fleet = self._processes.fleet
         self._hosts: dict[str, _Host] = {}
         self._homes: dict[str, str] = {}
         self._orphans: dict[str, str] = {}
@@ -101,9 +92,7 @@ class HostsSupervisor:
         """Hosts that are being made, by whether they are for suspects, on each node."""
         self._under_way: dict[str, asyncio.Task[JsonObject]] = {}
         self._late: list[asyncio.Task[None]] = []
-        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._owners = [Reach(inside.runtime, name, rng) for name in SUPERVISORS.values()]
-        self._retiring: set[asyncio.Task[None]] = set()
         self._stopping = False
 
     async def start(self) -> None:
@@ -116,14 +105,12 @@ class HostsSupervisor:
     async def stop(self) -> None:
         """End all processes: hosts drain and stop, all at the same time, within `stop_s`; the rest is killed."""
         self._stopping = True
-        self._fleet.end()
+        self._processes.stop_watching()
         await self._direct.stop()
-        for task in [*self._tasks.values(), *self._under_way.values(), *self._late]:
+        for task in [*self._under_way.values(), *self._late]:
             task.cancel()
-        await asyncio.gather(*self._retiring, *(self._stop_host(host) for host in list(self._hosts.values())))
-        for name in await self._inside.runtime.names():
-            if name.startswith(PREFIX):
-                await self._inside.runtime.kill(name)
+        await asyncio.gather(*(self._stop_host(host) for host in list(self._hosts.values())))
+        await self._processes.finish()
 
     async def acquire(
         self, stream: str, avoid: str = "", near: str = "", suspect: bool = False, soon: bool = False
@@ -141,7 +128,7 @@ class HostsSupervisor:
         if home is not None and not home.draining and home.info.name != avoid:
             return home.row()
         self._forget(stream)
-        asker = self._infos.get(near)
+        asker = self._processes.infos.get(near)
         wanted = Request(stream, avoid, near, suspect, asker.node if asker is not None else "", soon)
         return await self._once(stream, self._place(wanted))
 
@@ -177,7 +164,7 @@ class HostsSupervisor:
         spares = self._fleet.pool(node).names if node in self._fleet.open else []
         self._fleet.close(node)
         hosts = [host for host in self._hosts.values() if host.info.node == node and not host.draining]
-        self._do_late(self._replace(hosts, spares))
+        self._processes.do_late(self._replace(hosts, spares))
         return len(hosts)
 
     async def undrain(self, node: str) -> None:
@@ -186,12 +173,14 @@ class HostsSupervisor:
 
     async def renew(self) -> int:
         """Replace all hosts and spares by fresh ones, in order; what lives there moves. Returns how many there were."""
-        spares = [name for pool in self._fleet.pools() for name in pool.names]
+        spares = [name for name, _ in self._processes.spares()]
         hosts = [host for host in self._hosts.values() if not host.draining]
         await self._replace(hosts, spares)
         return len(hosts) + len(spares)
 
     async def _replace(self, hosts: Sequence[_Host], spares: Sequence[str]) -> None:
+        for host in hosts:
+            host.draining = True  # all of them, so that nobody moves to one whose turn is still to come
         for name in spares:
             await kill_surely(name, self._inside.runtime)
         for host in hosts:
@@ -219,9 +208,8 @@ class HostsSupervisor:
     async def status(self) -> list[JsonObject]:
         """Return a row per spare, live once it is warm. Hosts show as their entities, leased processes at their owner."""
         rows: list[JsonObject] = []
-        spares = [(name, pool.is_prepared(name)) for pool in self._fleet.pools() for name in pool.names]
-        for number, (name, warm) in enumerate(spares, 1):
-            info = self._infos.get(name)
+        for number, (name, warm) in enumerate(self._processes.spares(), 1):
+            info = self._processes.infos.get(name)
             rows.append(
                 {
                     "id": f"spare:{number}",
@@ -255,18 +243,10 @@ class HostsSupervisor:
     async def _lease(self, program: Program, node: str, but: str) -> JsonObject:
         held = (info for info in self._leases.values() if info.label == program.label and info.name != but)
         info = next(held, None)
-        if info is None or not await self._answers(info.name):
-            _, info = await self._run(program, node)
+        if info is None or not await self._processes.answers(info.name):
+            _, info = await self._processes.run(program, node)
             self._leases[info.name] = info
         return {"process": info.name, "pid": info.pid, "node": info.node}
-
-    async def _answers(self, name: str) -> bool:
-        """Tell whether a process lives: it may have died just now, of which the watch tells in a moment."""
-        try:
-            ref = await self._inside.runtime.find(name)
-            return ref is not None and bool(await ref.info())
-        except RuntimeFault:
-            return False
 
     async def _place(self, request: Request) -> JsonObject:
         views = [
@@ -274,7 +254,7 @@ class HostsSupervisor:
             for host in self._hosts.values()
             if not host.draining
         ]
-        nodes = self._fleet.views(self._coming[request.suspect], (info.node for info in self._infos.values()))
+        nodes = self._fleet.views(self._coming[request.suspect], (info.node for info in self._processes.infos.values()))
         choice = place(request, views, nodes, self._settings.budget)
         match choice:
             case UseHost(name):
@@ -296,81 +276,21 @@ class HostsSupervisor:
     async def _make_host(self, request: Request, node: str, spare: str) -> _Host:
         self._coming[request.suspect][node] += 1
         try:
-            ref, info = await self._run(self._likely, node, spare)
+            ref, info = await self._processes.run(self._likely, node, spare)
         finally:
             self._coming[request.suspect][node] -= 1
         host = self._hosts[info.name] = _Host(ref, info, request.suspect)
         return host
 
-    async def _run(self, program: Program, node: str, spare: str = "") -> tuple[Ref, ProcessInfo]:
-        last = ""
-        for _ in range(TRIES_MAX):
-            try:
-                pool = self._fleet.pool(node)
-                ref = await pool.take(spare)
-            except ProcessDied:
-                raise error(Code.UNAVAILABLE, f"{node} takes no {program.name}", node=node) from None
-            known = self._infos.get(ref.name)
-            if known is not None and program == self._likely and pool.is_prepared(ref.name):
-                # Who is to live there need not wait: calls to it wait until it runs, and fail when it does not start.
-                self._do_late(self._start(ref, program))
-                info = self._infos[ref.name] = replace(known, program=program.name)
-                return ref, info
-            try:
-                async with asyncio.timeout(RUN_S):
-                    info = await ref.run(program)
-            except ProgramFailed as failed:
-                raise error(Code.UNAVAILABLE, f"{program.name} does not start", reason=str(failed)) from failed
-            except (RuntimeFault, TimeoutError) as fault:
-                last = str(fault) or f"{program.name} did not start within {RUN_S:g} s"
-                await kill_surely(ref.name, self._inside.runtime)  # whether it runs now is not known, and nobody would use it
-                continue
-            if ref.name in self._tasks:
-                self._infos[ref.name] = info
-                return ref, info
-            last = f"{ref.name} died at once"
-        raise error(Code.UNAVAILABLE, f"no process runs {program.name}", reason=last)
-
-    async def _start(self, ref: Ref, program: Program) -> None:
-        try:
-            async with asyncio.timeout(RUN_S):
-                await ref.run(program)
-        except (RuntimeFault, TimeoutError) as fault:
-            _log.warning("%s did not become a %s: %r", ref.name, program.name, fault)
-            await kill_surely(ref.name, self._inside.runtime)
-
-    def _watch(self, ref: Ref) -> None:
-        if ref.name not in self._tasks:
-            self._tasks[ref.name] = asyncio.create_task(self._wait_for_end(ref))
-
-    async def _wait_for_end(self, ref: Ref) -> None:
-        facts = asyncio.create_task(self._note_facts(ref))
-        exit_ = await until_gone(ref, self._inside.runtime, self._settings.heartbeat, self._heard)
-        facts.cancel()
-        if exit_.reason == HUNG and ref.name in self._infos:
-            self._fleet.hung_on(self._infos[ref.name].node)
-        _log.info("process %s is gone: %s %s", ref.name, exit_.reason, exit_.detail)
-        self._tasks.pop(ref.name, None)
-        info, leased = self._infos.pop(ref.name, None), self._leases.pop(ref.name, None)
-        host = self._hosts.pop(ref.name, None)
+    def _gone(self, name: str, info: ProcessInfo | None, exit_: Exit) -> None:
+        leased, host = self._leases.pop(name, None), self._hosts.pop(name, None)
         if leased is None and exit_.reason != "stopped":  # its owner tells of the one, and the other was to end
             kind, node = "spare" if host is None else HOST, info.node if info is not None else ""
-            self._tell(Ending(ref.name, kind, ref.name, node, exit_, "replaced"))
+            self._tell(Ending(name, kind, name, node, exit_, "replaced"))
         for stream in host.streams if host else ():
-            if self._homes.get(stream) == ref.name:
+            if self._homes.get(stream) == name:
                 del self._homes[stream]
-                self._remember_orphan(stream, ref.name)
-        for pool in self._fleet.pools():
-            pool.discard(ref.name)
-
-    def _heard(self, info: ProcessInfo) -> None:
-        self._fleet.heard_from(info.node)
-
-    async def _note_facts(self, ref: Ref) -> None:
-        with suppress(RuntimeFault):  # then it is gone at once, or the facts come with the program
-            info = await ref.info()
-            self._infos.setdefault(ref.name, info)
-            self._heard(info)
+                self._remember_orphan(stream, name)
 
     def _remember_orphan(self, stream: str, host: str) -> None:
         self._orphans[stream] = host
@@ -391,26 +311,18 @@ class HostsSupervisor:
         for node in {host.info.node for host in self._hosts.values()}:
             empty = [name for name, host in self._hosts.items() if host.info.node == node and not host.streams]
             for name in empty[self._settings.spares :]:
-                self._do_late(self._stop_host(self._hosts.pop(name)))
-
-    def _do_late(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+                self._processes.do_late(self._stop_host(self._hosts.pop(name)))
 
     async def _adopt(self, ref: Ref, info: ProcessInfo) -> None:
-        self._infos[ref.name] = info
-        self._watch(ref)
-        if info.program is None:
-            self._offer(ref, info.node)
-        elif info.program == HOST:
+        self._processes.adopt(ref, info)
+        if info.program == HOST:
             rows: list[Mapping[str, Any]] = await ref.call("status")
             host = self._hosts[ref.name] = _Host(ref, info)
             for row in rows:
                 self._find_in(host, row["id"], row["epoch"])
             if await ref.call("is_draining"):  # whoever wanted that has died: it takes nobody in any more
-                self._do_late(self._empty(host))
-        else:
+                self._processes.do_late(self._empty(host))
+        elif info.program is not None:
             self._leases[ref.name] = info
 
     def _find_in(self, host: _Host, stream: str, epoch: int) -> None:
@@ -432,16 +344,3 @@ class HostsSupervisor:
         except (RuntimeFault, UndyingError, TimeoutError) as problem:
             _log.warning("host %s did not stop in order: %r", host.info.name, problem)
             await kill_surely(host.info.name, self._inside.runtime, host.info)
-
-    def _offer(self, ref: Ref, node: str) -> None:
-        try:
-            self._fleet.pool(node).offer(ref)
-        except ProcessDied:  # the spare of a node that is not known yet, or gone: another one starts there
-            self._do_late(kill_surely(ref.name, self._inside.runtime))
-
-    def _new_pool(self, node: str) -> SparePool:
-        runtime, spares = self._inside.runtime, self._settings.spares
-        return SparePool(runtime, spares, self._likely, self._new_name, self._watch, self._rng, node)
-
-    def _new_name(self) -> str:
-        return PREFIX + new_id(self._rng, 8)

@@ -55,6 +55,7 @@ class SparePool:
         self._prepared: set[str] = set()
         self._waiting: deque[asyncio.Future[Ref]] = deque()
         self._starting: set[asyncio.Task[None]] = set()
+        self._preparing: set[asyncio.Task[None]] = set()
         self._closed = False
 
     @property
@@ -88,6 +89,13 @@ class SparePool:
                 waiter.set_result(ref)
                 return
         self._spares[ref.name] = ref
+
+    def adopt(self, ref: Ref) -> None:
+        """Add a process that was a spare before this pool was there. It may have built the likely program already, or not."""
+        self.offer(ref)
+        task = asyncio.create_task(self._prepare(ref))
+        self._preparing.add(task)
+        task.add_done_callback(self._preparing.discard)
 
     def discard(self, name: str) -> None:
         """Forget a process of this node that died."""
@@ -134,9 +142,12 @@ class SparePool:
                 return
             self._started(ref)
             self.offer(ref)
-            try:
-                await ref.prepare(self._likely)
-                self._prepared.add(ref.name)
-            except RuntimeFault as fault:
-                _log.info("a spare is not prepared: %s", fault)  # then it takes longer to become a host, no more
+            await self._prepare(ref)
             return
+
+    async def _prepare(self, ref: Ref) -> None:
+        try:
+            await ref.prepare(self._likely)
+            self._prepared.add(ref.name)
+        except RuntimeFault as fault:
+            _log.info("a spare is not prepared: %s", fault)  # then it takes longer to become a host, no more
