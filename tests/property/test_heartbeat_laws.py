@@ -31,6 +31,8 @@ def watched(pauses: list[tuple[float, float]]) -> tuple[Exit | None, float, floa
         ended: list[float] = []
         for well_s, still_s in pauses:
             await asyncio.sleep(well_s)
+            if watching.done():  # in the very instant in which the last pause ended
+                break
             runtime.freeze("it")
             began_s = loop.time()
             await asyncio.wait({watching}, timeout=still_s)
