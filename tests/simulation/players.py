@@ -11,7 +11,8 @@ from typing import Any
 import undying
 from tests.simulation.world import World
 from undying import OpRefused, OutcomeUnknown, Table, TableEvent
-from undying.client.events import LAGGED
+from undying.client.events import LAGGED, SNAPSHOT
+from undying.client.subscription import Subscription
 from undying.protocol.codec import Encoding
 from undying.protocol.ids import Role
 
@@ -68,7 +69,7 @@ class Player:
 
     async def listen(self) -> None:
         """Write down everything that is heard."""
-        await _listen(self.table, self.history)
+        await _listen(self.table.events(), self.table, self.history)
 
     async def play(self, ops: int, *, pause_s: float) -> None:
         """Do so many ops, some of them at the same time, and now and then some lines in one breath."""
@@ -139,7 +140,11 @@ class Visitor:
         for number in range(times):
             rng, dial = random.Random(self._rng.random()), self._world.network.dialer("msgpack")
             async with undying.connect("ws://simulated", self._token, transport=dial, rng=rng) as table:
-                listening = asyncio.create_task(_listen(table, self.history))
+                # What happened before this visit is in the states that it begins with, of which no event tells.
+                self.history.heard += [
+                    TableEvent(stream, SNAPSHOT, {}, position=position) for stream, position in table.positions.items()
+                ]
+                listening = asyncio.create_task(_listen(table.events(), table, self.history))
                 done = Done("visitor", "say", f"m-visitor-{number}-")
                 self.history.ops.append(done)
                 await _settle(done, table.say(f"{done.marker} once more"))
@@ -147,8 +152,8 @@ class Visitor:
             await asyncio.sleep(rest_s * self._rng.uniform(0.8, 1.8))
 
 
-async def _listen(table: Table, history: History) -> None:
-    async for event in table.events():
+async def _listen(events: Subscription, table: Table, history: History) -> None:
+    async for event in events:
         assert event.kind != LAGGED, "the simulation's queues are large enough"
         history.heard.append(event)
         if event.kind == "table.snapshot":
