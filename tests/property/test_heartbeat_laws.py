@@ -7,8 +7,9 @@ import asyncio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.local_processes import UNDEAD_S
 from actors.runtime import Exit
-from actors.runtime_local import UNDEAD_S, LocalRuntime
+from actors.runtime_local import LocalRuntime
 from supervision.heartbeat import HUNG, Heartbeat, until_gone
 from tests.virtual_time import run_virtual
 

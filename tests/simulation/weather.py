@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from typing import TypeVar
 
+from actors.local_processes import caller_is_dead
 from actors.runtime import CallLost, ProgramFailed
-from actors.runtime_local import caller_is_dead
 from persistence.memory import MemoryStore
 from persistence.store import Append, Entry, Outcome, SavedCheckpoint, StoreUnavailable
 from undying.protocol.ids import Kind

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from actors.local_processes import UNDEAD_S, caller_is_dead
 from actors.runtime import CallLost, Inside, ProcessDied, Program, Ref
-from actors.runtime_local import UNDEAD_S, LocalRuntime, caller_is_dead
+from actors.runtime_local import LocalRuntime
 from tests.virtual_time import run_virtual
 from undying.protocol.data import JsonObject
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from actors.local_processes import UNDEAD_S
 from actors.runtime import CallLost, Exit, Inside, ProcessInfo, Program, Ref
-from actors.runtime_local import UNDEAD_S, LocalRuntime
+from actors.runtime_local import LocalRuntime
 from supervision.heartbeat import HUNG, MEMORY, Heartbeat, until_gone
 from tests.virtual_time import run_virtual
 from undying.protocol.data import JsonObject

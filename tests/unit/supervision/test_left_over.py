@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from actors.local_processes import UNDEAD_S
 from actors.runtime import CallLost, Ref
-from actors.runtime_local import UNDEAD_S, LocalRef
+from actors.runtime_local import LocalRef
 from tests.unit.supervision.world import World
 from tests.virtual_time import run_virtual
 

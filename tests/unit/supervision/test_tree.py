@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import pytest
 
+from actors.local_processes import UNDEAD_S
 from actors.runtime import Ref
-from actors.runtime_local import UNDEAD_S
 from supervision.entity_table import LEAVE_S
 from supervision.heartbeat import Heartbeat
 from supervision.placement import Budget
