@@ -113,16 +113,15 @@ class DirectServer:
 
     async def stop(self) -> None:
         """Close everything."""
-        if self._server is not None:
+        if self._server is not None:  # one that never listened leaves the path to who does
             self._server.close()
             self._server = None
+            with suppress(OSError):
+                cast(Path, self._path).unlink(missing_ok=True)
         for stream in list(self._streams):
             stream.close()
         for task in self._tasks:
             task.cancel()
-        if self._path is not None:
-            with suppress(OSError):
-                self._path.unlink(missing_ok=True)
 
     def _accept(self) -> _Stream:
         def heard(message: list[Any]) -> None:
@@ -195,7 +194,7 @@ class DirectCaller:
 async def connect(path: Path) -> DirectCaller:
     """Open a stream to the program that listens at `path`. Raises CallLost when that can't be done."""
     caller = DirectCaller()
-    if not _is_private(path.parent):
+    if not (_is_private(path.parent) and _is_private(path.parent.parent)):
         raise CallLost(f"no direct stream at {path}: its directory is not there, or others may write to it")
     try:
         async with asyncio.timeout(CONNECT_S):
@@ -206,14 +205,18 @@ async def connect(path: Path) -> DirectCaller:
 
 
 def _make_private(directory: Path) -> None:
-    """Make a directory that only its owner may enter. Raises OSError when there is one already that others may."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not _is_private(directory):
-        raise PermissionError(f"others may write to {directory}")
+    """Make a directory in another one, both for their owner only. Raises OSError when there is one that others may enter.
+
+    Both, since who may write to the upper one can put another in the place of the lower.
+    """
+    for each in (directory.parent, directory):
+        each.mkdir(mode=0o700, exist_ok=True)
+        if not _is_private(each):
+            raise PermissionError(f"others may enter {each}")
 
 
 def _is_private(directory: Path) -> bool:
-    """Tell whether nobody else can have put a socket there. The one directory, not those above it."""
+    """Tell whether a directory is ours, and nobody else may enter it."""
     try:
         facts = directory.lstat()
     except OSError:

@@ -80,14 +80,14 @@ class Process:
 
     async def prepare(self, program: Program) -> None:
         """Build a program that will probably be run, once. Raises ProgramFailed; the process stays empty either way."""
-        if self._prepared is not None and self._prepared[0] == program:
+        if self._program is not None or (self._prepared is not None and self._prepared[0] == program):
             return
         try:
             running = await self._build(program)
         except Exception as problem:  # a program may fail to be built in any way; whoever asked for it is told
             raise ProgramFailed(f"{program.name} can't be built: {problem!r}") from problem
-        if self._program is not None:
-            await running.stop()  # it was given one meanwhile
+        if self._program is not None or self._prepared is not None:
+            await running.stop()  # it was given one meanwhile, or another one was built
         else:
             self._prepared = (program, running)
 

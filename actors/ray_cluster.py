@@ -81,12 +81,12 @@ class RayCluster:
 
     async def until_broken(self) -> str:
         """Return when the cluster can't go on, with the name of what ended. Of a joined one that is not known: never."""
-        vital = [process for process in self._own if process.name() in VITAL]
+        vital = [(process, process.name()) for process in self._own if process.name() in VITAL]
         while True:
             await asyncio.sleep(LOOK_S)
-            for process in vital:
-                if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-                    return str(process.name())
+            for process, name in vital:
+                if _has_ended(process):
+                    return str(name)
 
     def stop(self) -> None:
         """End our processes, disconnect, and end the cluster when it is our own. Blocks; leaves no process behind."""
@@ -106,6 +106,13 @@ class RayCluster:
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(alive, timeout=END_S)
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _environment(token: str) -> dict[str, str]:

@@ -271,7 +271,10 @@ class RayRuntime:
     def _affinity(self, node: str) -> NodeAffinitySchedulingStrategy:
         if not node:
             return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-        full = next((each for each in _living_nodes() if each.startswith(node)), None)
+        try:
+            full = next((each for each in _living_nodes() if each.startswith(node)), None)
+        except RayError as lost:
+            raise CallLost(f"node {node}: {_line(lost)}") from lost
         if full is None:
             raise ProgramFailed(f"node {node} is gone")
         return NodeAffinitySchedulingStrategy(full, soft=False)
@@ -303,7 +306,10 @@ class RayRuntime:
 
     async def names(self) -> list[str]:
         """Return the names of the processes that live, as far as Ray's control plane knows."""
-        rows = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+        try:
+            rows = await asyncio.to_thread(ray.util.list_named_actors, all_namespaces=True)
+        except RayError as lost:
+            raise CallLost(f"names: {_line(lost)}") from lost
         return sorted(cast(str, row["name"]) for row in rows if row["namespace"] == self._namespace)
 
     def has_ended(self, known: ProcessInfo) -> bool:
@@ -322,7 +328,10 @@ class RayRuntime:
         handle = await asyncio.to_thread(self._handle, name)
         if handle is None:
             return
-        await asyncio.to_thread(ray.kill, handle, no_restart=True)
+        try:
+            await asyncio.to_thread(ray.kill, handle, no_restart=True)
+        except RayError as lost:
+            raise CallLost(f"kill {name}: {_line(lost)}") from lost
         if known is not None and known.node == _node():
             _end_at_once(known.pid)
         for _ in range(NAME_FREE_TRIES):

@@ -16,6 +16,9 @@ from supervision.adoption import PREFIX
 LOOK_S: Final = 1.0
 """Seconds between two looks at who is new. A new spare is warm after about as long."""
 
+ANSWER_S: Final = 1.0
+"""Seconds that one has to answer, or it is asked again at the next look."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +54,14 @@ class Acquaintances:
         names = {name for name in await self._runtime.names() if name.startswith(PREFIX)}
         self._refs = {name: ref for name, ref in self._refs.items() if name in names}
         for name in sorted(names - self._refs.keys()):
-            ref = await self._runtime.find(name)
-            if ref is not None:
-                await ref.info()
-                self._refs[name] = ref
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    await self._get_to_know(name)
+            except (RuntimeFault, TimeoutError) as problem:
+                _log.info("%s does not answer yet: %r", name, problem)
+
+    async def _get_to_know(self, name: str) -> None:
+        ref = await self._runtime.find(name)
+        if ref is not None:
+            await ref.info()
+            self._refs[name] = ref

@@ -21,7 +21,7 @@ from actors.runtime import CallLost, Exit, Inside, ProcessDied, ProcessInfo, Pro
 from supervision import ways_out
 from supervision.acquaintances import Acquaintances
 from supervision.adoption import ADOPT_S, HOST, living_processes
-from supervision.control_plane import find_surely
+from supervision.control_plane import AGAIN_S, find_surely
 from supervision.entity_events import (
     Activate,
     Activated,
@@ -342,11 +342,13 @@ class EntitySupervisor:
 
     async def _recover(self) -> None:
         """Restart what was on a host that died while nobody of this kind was watching."""
-        try:
-            placements: Mapping[str, str] = await self._hosts.call("placements")
-        except (RuntimeFault, UndyingError) as problem:
-            _log.warning("no list of placements: %s", problem)
-            return
+        placements: Mapping[str, str] | None = None
+        while placements is None:
+            try:
+                placements = await self._hosts.call("placements")
+            except (RuntimeFault, UndyingError) as problem:
+                _log.warning("no list of placements yet: %s", problem)
+                await asyncio.sleep(AGAIN_S)
         for stream, host in placements.items():
             if split_stream(stream)[0] is self._kind and stream not in self._table.entities:
                 self._handle(Crashed(stream, 0, host, Exit("killed", "died while its supervisor was away"), guilty=True))

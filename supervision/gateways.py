@@ -80,7 +80,7 @@ class GatewaysSupervisor:
         self._found: dict[str, tuple[str, Ref]] = {}
         self._keepers: dict[str, Keeper] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], tuple[str, Keeper]] = {}
         self._late: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -96,14 +96,14 @@ class GatewaysSupervisor:
         await asyncio.gather(*self._ending, *(keeper.stop() for keeper in self._keepers.values()))
 
     async def status(self) -> list[JsonObject]:
-        """Return a row per gateway."""
-        return [row for keeper in self._keepers.values() for row in keeper.rows(self._inside.name, WAY_OUT)]
+        """Return a row per gateway, those that are ending too."""
+        keepers = [*self._keepers.values(), *(keeper for _, keeper in self._ending.values())]
+        return [row for keeper in keepers for row in keeper.rows(self._inside.name, WAY_OUT)]
 
     async def drain(self, node: str) -> int:
-        """End the gateways of a node that was closed, in order and in the background. Returns how many."""
-        keeper = self._keepers.get(node)
+        """End the gateways of a node that was closed, in order and in the background. Returns how many are left."""
         self._let_go(node)
-        return 0 if keeper is None else len(keeper.children)
+        return sum(len(keeper.children) for where, keeper in self._ending.values() if where == node)
 
     async def renew(self) -> int:
         """Replace all gateways by fresh ones, one after the other, each before the old one ends. Returns how many.
@@ -149,8 +149,8 @@ class GatewaysSupervisor:
         if keeper is not None:
             _log.info("the gateways of node %s end", node)
             ending = asyncio.create_task(keeper.stop())
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
+            self._ending[ending] = (node, keeper)
+            ending.add_done_callback(self._ending.pop)
 
     async def _give_up(self, node: str, keeper: Keeper) -> None:
         reason = await keeper.escalated

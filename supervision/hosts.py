@@ -157,15 +157,15 @@ class HostsSupervisor:
     async def drain(self, node: str) -> int:
         """Empty a node, in the background: nothing new comes there, its hosts are emptied one after the other and end.
 
-        Returns how many hosts. Raises UndyingError WRONG_STATE when it is the only node.
+        Returns how many hosts are left there. Raises UndyingError WRONG_STATE when it is the only node.
         """
         if not [other for other in self._fleet.open if other != node]:
             raise error(Code.WRONG_STATE, f"there is no node but {node} to go to; a restart replaces its processes", node=node)
         spares = self._fleet.pool(node).names if node in self._fleet.open else []
         self._fleet.close(node)
-        hosts = [host for host in self._hosts.values() if host.info.node == node and not host.draining]
-        self._processes.do_late(self._replace(hosts, spares))
-        return len(hosts)
+        there = [host for host in self._hosts.values() if host.info.node == node]
+        self._processes.do_late(self._replace([host for host in there if not host.draining], spares))
+        return len(there)
 
     async def undrain(self, node: str) -> None:
         """Use a node again that was to be drained. No error when it was not."""
@@ -182,7 +182,7 @@ class HostsSupervisor:
         for host in hosts:
             host.draining = True  # all of them, so that nobody moves to one whose turn is still to come
         for name in spares:
-            await kill_surely(name, self._inside.runtime)
+            await self._processes.end_spare(name)
         for host in hosts:
             await self._empty(host)
 
@@ -202,27 +202,22 @@ class HostsSupervisor:
                 await owner.call("left", name)
             except (RuntimeFault, UndyingError) as problem:  # its entities come back after a while by themselves
                 _log.warning("%s does not know that %s is empty: %r", owner, name, problem)
-        self._hosts.pop(name, None)
         await self._stop_host(host)
+        self._hosts.pop(name, None)
 
     async def status(self) -> list[JsonObject]:
-        """Return a row per spare, live once it is warm. Hosts show as their entities, leased processes at their owner."""
+        """Return a row per spare, live once it is warm, and per host that is being emptied, as a spare that drains.
+
+        Other hosts show as their entities, leased processes at their owner.
+        """
+        spares = [(name, "live" if warm else "starting") for name, warm in self._processes.spares()]
+        spares += [(name, "draining") for name, host in self._hosts.items() if host.draining]
         rows: list[JsonObject] = []
-        for number, (name, warm) in enumerate(self._processes.spares(), 1):
+        for number, (name, state) in enumerate(spares, 1):
             info = self._processes.infos.get(name)
-            rows.append(
-                {
-                    "id": f"spare:{number}",
-                    "kind": "spare",
-                    "state": "live" if warm else "starting",
-                    "pid": info.pid if info else None,
-                    "node": info.node if info else None,
-                    "epoch": None,
-                    "restarts": 0,
-                    "last_exit": None,
-                    "parent": self._inside.name,
-                }
-            )
+            row: JsonObject = {"id": f"spare:{number}", "kind": "spare", "state": state, "pid": info.pid if info else None}
+            row |= {"node": info.node if info else None, "epoch": None, "restarts": 0, "last_exit": None}
+            rows.append({**row, "parent": self._inside.name})
         return rows
 
     async def _once(self, key: str, work: Coroutine[Any, Any, JsonObject]) -> JsonObject:
@@ -244,7 +239,7 @@ class HostsSupervisor:
         held = (info for info in self._leases.values() if info.label == program.label and info.name != but)
         info = next(held, None)
         if info is None or not await self._processes.answers(info.name):
-            _, info = await self._processes.run(program, node)
+            _, info = await self._run(program, node)
             self._leases[info.name] = info
         return {"process": info.name, "pid": info.pid, "node": info.node}
 
@@ -273,10 +268,17 @@ class HostsSupervisor:
         self._orphans.pop(request.stream, None)
         return host.row()
 
+    async def _run(self, program: Program, node: str, spare: str = "") -> tuple[Ref, ProcessInfo]:
+        ref, info = await self._processes.run(program, node, spare)
+        if node not in self._fleet.open:  # it was closed meanwhile, and whoever emptied it did not know of this one
+            await kill_surely(ref.name, self._inside.runtime, info)
+            raise error(Code.UNAVAILABLE, f"{node} takes no {program.name}", node=node)
+        return ref, info
+
     async def _make_host(self, request: Request, node: str, spare: str) -> _Host:
         self._coming[request.suspect][node] += 1
         try:
-            ref, info = await self._processes.run(self._likely, node, spare)
+            ref, info = await self._run(self._likely, node, spare)
         finally:
             self._coming[request.suspect][node] -= 1
         host = self._hosts[info.name] = _Host(ref, info, request.suspect)
@@ -309,7 +311,8 @@ class HostsSupervisor:
     def _retire_surplus(self) -> None:
         """End empty hosts, but for as many on each node as there are to be spares: a new entity takes one of those first."""
         for node in {host.info.node for host in self._hosts.values()}:
-            empty = [name for name, host in self._hosts.items() if host.info.node == node and not host.streams]
+            hosts = [(name, host) for name, host in self._hosts.items() if host.info.node == node and not host.draining]
+            empty = [name for name, host in hosts if not host.streams]
             for name in empty[self._settings.spares :]:
                 self._processes.do_late(self._stop_host(self._hosts.pop(name)))
 
@@ -317,10 +320,11 @@ class HostsSupervisor:
         self._processes.adopt(ref, info)
         if info.program == HOST:
             rows: list[Mapping[str, Any]] = await ref.call("status")
-            host = self._hosts[ref.name] = _Host(ref, info)
+            draining = bool(await ref.call("is_draining"))
+            host = self._hosts.setdefault(ref.name, _Host(ref, info, draining=draining))
             for row in rows:
                 self._find_in(host, row["id"], row["epoch"])
-            if await ref.call("is_draining"):  # whoever wanted that has died: it takes nobody in any more
+            if draining:  # whoever wanted that has died: it takes nobody in any more
                 self._processes.do_late(self._empty(host))
         elif info.program is not None:
             self._leases[ref.name] = info

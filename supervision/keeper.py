@@ -27,7 +27,7 @@ from supervision.policy import Escalate, GiveUp, RestartAfter, decide
 from supervision.reporting import Tell, tell_nobody
 from supervision.spec import ChildSpec, Siblings
 from undying.protocol.data import JsonObject
-from undying.protocol.errors import UndyingError
+from undying.protocol.errors import Code, UndyingError, error
 
 LATER_S: Final = 3.0
 """Seconds after its siblings that a child nobody needs is started: a process takes both cores for most of one, and at the start
@@ -81,6 +81,7 @@ class Keeper:
         self._tell = tell
         self.children = {spec.id: Child(spec) for spec in siblings.children}
         self.escalated: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def begin(self) -> None:
         """Begin to keep all children, all at the same time but for those that are not needed."""
@@ -101,6 +102,8 @@ class Keeper:
 
     async def stop(self) -> None:
         """End the children in reverse order: ask, wait `shutdown_s`, kill."""
+        if not self._stopped.done():
+            self._stopped.set_result(None)
         for child in self.children.values():
             if child.task is not None:
                 child.task.cancel()
@@ -108,28 +111,45 @@ class Keeper:
             await self._stop_child(child)
 
     async def replace(self, child_id: str) -> None:
-        """Kill a child; returns when it is up again, if it is needed. Raises KeyError when there is none of that id."""
+        """Kill a child; returns when it is up again, if it is needed.
+
+        Raises KeyError when there is none of that id, UndyingError UNAVAILABLE when it does not come up.
+        """
         child = self.children[child_id]
         if child.ref is not None:
             child.up.clear()
             child.on_purpose = True
             await kill_surely(child.ref.name, self._runtime)
         if child.spec.needed:  # another one may never come up
-            await child.up.wait()
+            await self._until_up(child)
 
     async def hand_over(self, child_id: str) -> None:
         """Start a child's successor, and only then end the child in order; returns when the successor is in its place.
 
-        For children of which two can live at once. Raises what `Start` does: then nothing has changed; and KeyError.
+        For children of which two can live at once. Raises what `Start` does, then nothing has changed; and what `replace` does.
         """
         child = self.children[child_id]
         old = child.ref
         if old is not None:
-            child.successor = await self._start(child.spec)
-            child.up.clear()
-            child.on_purpose = True
-            await self._stop_child(child)
-        await child.up.wait()
+            successor = await self._start(child.spec)
+            if child.ref is old:
+                child.successor = successor
+                child.up.clear()
+                child.on_purpose = True
+                await self._stop_child(child)
+            elif child.ref is None or child.ref.name != successor.name:  # it died meanwhile, and will have or has another one
+                await kill_surely(successor.name, self._runtime)
+        await self._until_up(child)
+
+    async def _until_up(self, child: Child) -> None:
+        up = asyncio.create_task(child.up.wait())
+        ends: set[asyncio.Future[Any]] = {up, self.escalated, self._stopped}
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if not child.up.is_set():
+                raise error(Code.UNAVAILABLE, f"{child.spec.id} does not come up again")
+        finally:
+            up.cancel()
 
     def rows(self, parent: str, way_out: str) -> list[JsonObject]:
         """Return a status row per child. `way_out` tells what who owns this does about one that failed."""

@@ -91,11 +91,15 @@ class SparePool:
         self._spares[ref.name] = ref
 
     def adopt(self, ref: Ref) -> None:
-        """Add a process that was a spare before this pool was there. It may have built the likely program already, or not."""
+        """Add a process that is up and empty, and have it build the likely program, if it has not done so already."""
         self.offer(ref)
         task = asyncio.create_task(self._prepare(ref))
         self._preparing.add(task)
         task.add_done_callback(self._preparing.discard)
+
+    def withdraw(self, name: str) -> bool:
+        """Take a spare out, for nobody; False when it is none any more."""
+        return self._spares.pop(name, None) is not None
 
     def discard(self, name: str) -> None:
         """Forget a process of this node that died."""
@@ -116,6 +120,8 @@ class SparePool:
     def close(self) -> None:
         """Start no more, and let nobody wait any more. What is starting is ended as soon as it is up."""
         self._closed = True
+        for task in self._preparing:
+            task.cancel()
         for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_exception(ProcessDied(f"a process on {self.node}"))
@@ -141,13 +147,21 @@ class SparePool:
                 await kill_surely(name, self._runtime)
                 return
             self._started(ref)
-            self.offer(ref)
-            await self._prepare(ref)
+            self.adopt(ref)
             return
 
     async def _prepare(self, ref: Ref) -> None:
-        try:
-            await ref.prepare(self._likely)
-            self._prepared.add(ref.name)
-        except RuntimeFault as fault:
-            _log.info("a spare is not prepared: %s", fault)  # then it takes longer to become a host, no more
+        """Try once, and again for as long as it is a spare."""
+        attempt = 0
+        while True:
+            try:
+                await ref.prepare(self._likely)
+            except RuntimeFault as fault:
+                _log.info("a spare is not prepared: %s", fault)  # then it takes longer to become a host, no more
+            else:
+                self._prepared.add(ref.name)
+                return
+            await asyncio.sleep(BACKOFF.delay(attempt, self._rng))
+            attempt += 1
+            if self._closed or ref.name not in self._spares:
+                return

@@ -62,6 +62,11 @@ class Processes:
         """Return the spares, and whether each is warm."""
         return [(name, pool.is_prepared(name)) for pool in self.fleet.pools() for name in pool.names]
 
+    async def end_spare(self, name: str) -> None:
+        """End a spare, unless somebody has taken it."""
+        if any(pool.withdraw(name) for pool in self.fleet.pools()):
+            await kill_surely(name, self._runtime)
+
     def adopt(self, ref: Ref, info: ProcessInfo) -> None:
         """Take in a process that lives already."""
         self.infos[ref.name] = info

@@ -63,6 +63,7 @@ class Reach:
         self._methods = DIRECT.get(name, frozenset())
         self._socket = ways.sockets(name) if ways.sockets is not None and self._methods else None
         self._stream: DirectCaller | None = None
+        self._opening = asyncio.Lock()
 
     async def call(self, method: str, *args: Any) -> Any:
         """Call until answered. Raises UNAVAILABLE after the deadline, ProgramFailed, and what the program raises."""
@@ -74,13 +75,16 @@ class Reach:
 
     async def _call(self, method: str, args: tuple[Any, ...]) -> Any:
         if self._socket is not None and method in self._methods:
+            stream: DirectCaller | None = None
             try:
-                stream = self._stream = self._stream or await connect(self._socket)
+                stream = await self._open(self._socket)
                 return await stream.call(method, *args)
-            except RuntimeFault as fault:
-                self._stream = None
-                if isinstance(fault, ProgramFailed):
-                    raise
+            except ProgramFailed:
+                raise
+            except RuntimeFault:
+                if stream is not None and self._stream is stream:
+                    self._stream = None
+                    stream.close()
         attempt = 0
         while True:
             ref = self._ref
@@ -98,3 +102,10 @@ class Reach:
                 pass  # the process may well live: the same one is asked again
             await asyncio.sleep(BACKOFF.delay(attempt, self._rng))
             attempt += 1
+
+    async def _open(self, socket: Path) -> DirectCaller:
+        """Return the one stream that all calls share. Raises CallLost when there can be none."""
+        async with self._opening:
+            if self._stream is None:
+                self._stream = await connect(socket)
+            return self._stream

@@ -164,7 +164,11 @@ class RootSupervisor:
             except (RuntimeFault, UndyingError) as problem:  # then these stay, which a person sees in the status
                 _log.warning("not all %s were replaced: %s", what, problem)
         for child in list(self._keeper.children):
-            await self._keeper.replace(child)
+            try:
+                await self._keeper.replace(child)
+            except UndyingError as problem:  # it failed past its intensity: everything starts over anyway
+                _log.error("the restart ends here: %s", problem)
+                return
         _log.info("every supervisor was replaced; the root ends, to be started again")
         self._end()
 

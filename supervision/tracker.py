@@ -106,8 +106,9 @@ class Tracker:
         while True:
             await self._behind.wait()
             if await self._write():
-                self._behind.clear()
                 tries = 0
+                if not self._unwritten:  # what was noted meanwhile waits for nobody else
+                    self._behind.clear()
             else:
                 await asyncio.sleep(BACKOFF.delay(tries, self._rng))
                 tries += 1

@@ -7,7 +7,7 @@ import pytest
 from tests.integration.players import party
 from tests.integration.serving import Server
 from tests.integration.test_actor_killed import pid_of
-from undying.cli.drain import pids, wait_until_gone
+from undying.cli.drain import processes, rows_of, wait_until
 from undying.cli.management import Management
 
 pytestmark = [pytest.mark.ray]
@@ -19,10 +19,11 @@ async def test_people_play_on_while_every_process_of_their_server_is_replaced(se
         playing.begin()
         await playing.until(more=40)
         session = playing.streams[0]
-        before = await asyncio.to_thread(pids, management, lambda _: True)
-        assert await pid_of(server, session) in before
+        before = processes(await asyncio.to_thread(rows_of, management))
+        old = await pid_of(server, session)
         await asyncio.to_thread(management.restart)
-        await asyncio.to_thread(wait_until_gone, management, before)
+        await asyncio.to_thread(wait_until, management, lambda rows: not before & processes(rows))
+        assert await pid_of(server, session) != old
         await playing.until(more=40)
         await playing.finish()
         await playing.verdict()

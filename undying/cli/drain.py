@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -45,10 +45,9 @@ def drain(
         print(json.dumps(used) if as_json else f"{node} is used again")
         return
     begun_s = time.monotonic()
-    before = pids(server, lambda row: row.get("node") == node and row.get("kind") not in STAY)
     report = server.drain(node)
     if wait:
-        wait_until_gone(server, before)
+        wait_until(server, lambda rows: all(row.get("node") != node or row.get("kind") in STAY for row in rows))
         report["took_s"] = round(time.monotonic() - begun_s, 3)
     if as_json:
         print(json.dumps(report))
@@ -66,11 +65,11 @@ def restart(
     """Replace every process of a server, one after the other; tables play on."""
     server = find(url, data_dir)
     begun_s = time.monotonic()
-    before = pids(server, lambda _: True)
+    before = processes(rows_of(server))
     server.restart()
     report: JsonObject = {"processes": len(before)}
     if wait:
-        wait_until_gone(server, before)
+        wait_until(server, lambda rows: not before & processes(rows))
         report["took_s"] = round(time.monotonic() - begun_s, 3)
     if as_json:
         print(json.dumps(report))
@@ -78,20 +77,27 @@ def restart(
         print(f"{len(before)} processes {'replaced in ' + str(report['took_s']) + ' s' if wait else 'are being replaced'}")
 
 
-def pids(server: Management, wanted: Callable[[JsonObject], bool]) -> set[int]:
-    """Return the processes behind the status rows that are wanted. Raises UndyingError."""
+def rows_of(server: Management) -> list[JsonObject]:
+    """Return the rows of a server's status. Raises UndyingError."""
     actors = server.status().get("actors")
-    rows = [row for row in actors if isinstance(row, dict)] if isinstance(actors, list) else []
-    return {pid for row in rows if wanted(row) and isinstance(pid := row.get("pid"), int)}
+    return [row for row in actors if isinstance(row, dict)] if isinstance(actors, list) else []
 
 
-def wait_until_gone(server: Management, before: set[int]) -> None:
-    """Wait until none of the processes is left. Raises UndyingError UNAVAILABLE when that takes longer than WAIT_S."""
+def processes(rows: Sequence[JsonObject]) -> set[tuple[object, object]]:
+    """Return the processes behind rows: node and pid each."""
+    return {(row.get("node"), row["pid"]) for row in rows if isinstance(row.get("pid"), int)}
+
+
+def wait_until(server: Management, done: Callable[[Sequence[JsonObject]], bool]) -> None:
+    """Wait until the rows of the status are as they should be.
+
+    Raises UndyingError UNAVAILABLE when that takes longer than WAIT_S.
+    """
     deadline_s = time.monotonic() + WAIT_S
     while time.monotonic() < deadline_s:
         try:
-            now = pids(server, lambda _: True)
-            if now and not before & now:
+            rows = rows_of(server)
+            if rows and done(rows):
                 return
         except UndyingError as problem:
             if problem.failure.code is not Code.UNAVAILABLE:  # who is asked may be the one that is replaced

@@ -51,10 +51,12 @@ async def _store(_directory: DataDir, settings: ServeSettings) -> AsyncIterator[
     try:
         yield url
     finally:
-        keeper.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeper
-        await store.stop()
+        try:
+            keeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeper
+        finally:
+            await store.stop()
 
 
 @asynccontextmanager

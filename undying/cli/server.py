@@ -134,7 +134,10 @@ async def _bring_up(
 
 async def _warn_of_borders(runtime: Runtime, settings: ServeSettings, *, embedded: bool) -> None:
     """Say what of this server ends at this machine's border, when its cluster does not."""
-    nodes = await runtime.nodes()
+    try:
+        nodes = await runtime.nodes()
+    except RuntimeFault:  # only a warning is lost
+        return
     if len(nodes) < 2:
         return
     if embedded:

@@ -270,13 +270,15 @@ def test_what_is_not_in_quarantine_is_not_rolled_back(server: ScriptedServer, un
         assert undying("quarantine", "rollback", *args).exit_code == 2
 
 
-def test_drain_waits_until_the_processes_are_others(server: ScriptedServer, undying: Command) -> None:
+def test_drain_waits_until_nothing_but_supervisors_is_left_on_the_node(server: ScriptedServer, undying: Command) -> None:
     host: Json = {"id": "session:s1", "kind": "session", "node": "n1", "pid": 7}
     root: Json = {"id": "root", "kind": "root", "node": "n1", "pid": 1}
     server.answer("GET /v1/status", 200, {"url": server.url, "actors": [host, root]})
     server.answer("POST /v1/nodes/n1/drain", 202, {"node": "n1", "hosts": 1, "gateways": 0})
-    renewed: Json = {"id": "session:s1", "kind": "session", "node": "n1", "pid": 8}
-    server.then("GET /v1/status", 200, {"url": server.url, "actors": [renewed, root]})
+    draining: Json = {"id": "spare:1", "kind": "spare", "state": "draining", "node": "n1", "pid": 7}
+    moved: Json = {"id": "session:s1", "kind": "session", "node": "n2", "pid": 7}
+    server.then("GET /v1/status", 200, {"url": server.url, "actors": [moved, draining, root]})
+    server.then("GET /v1/status", 200, {"url": server.url, "actors": [moved, root]})
     done = undying("drain", "n1", "--json")
     assert done.exit_code == 0
     told = json.loads(done.out)
