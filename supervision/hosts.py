@@ -171,12 +171,17 @@ class HostsSupervisor:
         """Use a node again that was to be drained. No error when it was not."""
         self._fleet.reopen(node)
 
-    async def renew(self) -> int:
-        """Replace all hosts and spares by fresh ones, in order; what lives there moves. Returns how many there were."""
+    async def renew_spares(self) -> int:
+        """Replace all spares by fresh ones: before anything else is, since who is replaced takes a spare. Returns how many."""
         spares = [name for name, _ in self._processes.spares()]
+        await self._replace([], spares)
+        return len(spares)
+
+    async def renew(self) -> int:
+        """Replace all hosts by fresh ones, in order; what lives there moves. Returns how many there were."""
         hosts = [host for host in self._hosts.values() if not host.draining]
-        await self._replace(hosts, spares)
-        return len(hosts) + len(spares)
+        await self._replace(hosts, [])
+        return len(hosts)
 
     async def _replace(self, hosts: Sequence[_Host], spares: Sequence[str]) -> None:
         for host in hosts:

@@ -157,10 +157,10 @@ class RootSupervisor:
             self._renewing = asyncio.create_task(self._renew())
 
     async def _renew(self) -> None:
-        for what in ("gateways", "hosts"):
+        for what, how in (("hosts", "renew_spares"), ("gateways", "renew"), ("hosts", "renew")):
             try:
-                replaced = await self._supervisor(what, RENEW_S).call("renew")
-                _log.info("%d processes of %s were replaced", replaced, what)
+                replaced = await self._supervisor(what, RENEW_S).call(how)
+                _log.info("%d processes of %s were replaced (%s)", replaced, what, how)
             except (RuntimeFault, UndyingError) as problem:  # then these stay, which a person sees in the status
                 _log.warning("not all %s were replaced: %s", what, problem)
         for child in list(self._keeper.children):
