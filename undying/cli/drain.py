@@ -1,8 +1,9 @@
 """`undying drain` and `undying restart`: processes end in order while people play.
 
 Drain empties a node that is to be shut down: its tables move to other nodes with their states saved, clients of its gateways
-are told to come back, and nothing new comes there until it is used again (`--undo`). Restart replaces every process of a server
-by a fresh one, the supervisors and the root too; each gateway's successor listens before it ends.
+are told to come back, and nothing new comes there until it is used again: by `--undo`, or when the hosts supervisor was
+started again, which does not know of it any more. Shut the node down once it is empty. Restart replaces every process of a
+server by a fresh one, the supervisors and the root too; each gateway's successor listens before it ends.
 """
 
 from __future__ import annotations
